@@ -1,0 +1,106 @@
+// Package ids makes identifiers: a prefix, an underscore and 26 characters that
+// sort by the time of their making (TypeID over UUIDv7, RFC 9562 §5.7).
+//
+// It knows nothing of what the ids name and imports nothing of ours.
+package ids
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// alphabet is Crockford's base 32 in lower case; its order is the order of the
+// digits, so the text sorts as the number does.
+const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+
+// New makes an id that no other process makes. Ids of one process rise strictly.
+func New(prefix string) string {
+	u, err := uuid.NewV7()
+	if err != nil {
+		panic("ids: no randomness: " + err.Error()) // the kernel cannot run out; nothing sensible to go on with
+	}
+	return Format(prefix, u)
+}
+
+// Format writes u as an id.
+func Format(prefix string, u uuid.UUID) string {
+	out := make([]byte, len(prefix)+27)
+	n := copy(out, prefix)
+	out[n] = '_'
+	hi, lo := binary.BigEndian.Uint64(u[:8]), binary.BigEndian.Uint64(u[8:])
+	for i := len(out) - 1; i > n; i-- { // 5 bits a character, from the end
+		out[i] = alphabet[lo&31]
+		lo = lo>>5 | hi<<59
+		hi >>= 5
+	}
+	return string(out)
+}
+
+// Lowest gives an id that sorts before or with every id made at t or later.
+func Lowest(prefix string, t time.Time) string {
+	var u uuid.UUID
+	putMillis(&u, t)
+	return Format(prefix, u)
+}
+
+func putMillis(u *uuid.UUID, t time.Time) {
+	ms := uint64(max(t.UnixMilli(), 0))
+	binary.BigEndian.PutUint64(u[:8], ms<<16)
+}
+
+// Source makes ids that follow from a seed: the same seed and time give the same
+// ids in the same order. A request that is repeated after a crash uses one, so
+// that what it makes again is what it made before. It may be used concurrently,
+// though the order is then not repeatable.
+type Source struct {
+	seed []byte
+	at   time.Time
+	n    atomic.Uint64
+}
+
+// NewSource makes a Source. at becomes the time inside the ids.
+func NewSource(seed []byte, at time.Time) *Source { return &Source{seed: seed, at: at} }
+
+// NewSeed makes a seed.
+func NewSeed() []byte {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails: documented in crypto/rand
+	return b
+}
+
+// Next makes the next id.
+func (s *Source) Next(prefix string) string {
+	var n [8]byte
+	binary.BigEndian.PutUint64(n[:], s.n.Add(1))
+	sum := sha256.Sum256(append(append([]byte{}, s.seed...), n[:]...))
+	var u uuid.UUID
+	copy(u[:], sum[:16])
+	counter := binary.BigEndian.Uint64(n[:])
+	putMillis(&u, s.at)
+	// Version, then the counter where UUIDv7 has room for one: ids of a source rise.
+	u[6] = 0x70 | byte(counter>>8)&0x0f
+	u[7] = byte(counter)
+	u[8] = u[8]&0x3f | 0x80
+	return Format(prefix, u)
+}
+
+type sourceKey struct{}
+
+// WithSource gives ctx a source that Make uses.
+func WithSource(ctx context.Context, s *Source) context.Context {
+	return context.WithValue(ctx, sourceKey{}, s)
+}
+
+// Make makes an id from the source in ctx, or a fresh one where there is none.
+func Make(ctx context.Context, prefix string) string {
+	if s, ok := ctx.Value(sourceKey{}).(*Source); ok {
+		return s.Next(prefix)
+	}
+	return New(prefix)
+}

@@ -1,0 +1,61 @@
+package ids_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/10ex/flows/internal/ids"
+	"github.com/10ex/flows/models"
+)
+
+func TestNewIsWellFormedAndRises(t *testing.T) {
+	t.Parallel()
+	got := make([]string, 5000)
+	for i := range got {
+		got[i] = ids.New("run")
+		require.True(t, models.ValidID("run", got[i]), got[i])
+	}
+	require.True(t, slices.IsSorted(got))
+	require.Len(t, slices.Compact(got), 5000)
+}
+
+func TestFormatKeepsTheOrderOfTheNumber(t *testing.T) {
+	t.Parallel()
+	low := uuid.UUID{15: 1}
+	high := uuid.UUID{0: 0xff, 15: 1}
+	require.Equal(t, "x_00000000000000000000000001", ids.Format("x", low))
+	require.Less(t, ids.Format("x", low), ids.Format("x", high))
+}
+
+func TestLowestBoundsIdsOfItsTime(t *testing.T) {
+	t.Parallel()
+	before := time.Now().Add(-time.Millisecond)
+	id := ids.New("run")
+	require.LessOrEqual(t, ids.Lowest("run", before), id)
+	require.Greater(t, ids.Lowest("run", time.Now().Add(2*time.Millisecond)), id)
+}
+
+func TestSourceRepeatsItself(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	seed := ids.NewSeed()
+	a, b := ids.NewSource(seed, at), ids.NewSource(seed, at)
+	var made []string
+	for range 600 {
+		id := a.Next("wf")
+		require.True(t, models.ValidID("wf", id), id)
+		require.Equal(t, id, b.Next("wf"))
+		made = append(made, id)
+	}
+	require.True(t, slices.IsSorted(made))
+	require.NotEqual(t, made[0], ids.NewSource(ids.NewSeed(), at).Next("wf"))
+
+	ctx := ids.WithSource(context.Background(), ids.NewSource(seed, at))
+	require.Equal(t, made[0], ids.Make(ctx, "wf"))
+	require.NotEqual(t, ids.Make(context.Background(), "wf"), ids.Make(context.Background(), "wf"))
+}

@@ -1,0 +1,65 @@
+package models
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/uptrace/bun"
+)
+
+// Workflow is a named graph in a workspace, through all its versions.
+type Workflow struct {
+	bun.BaseModel `bun:"table:workflows"`
+
+	WorkspaceID WorkspaceID    `bun:"workspace_id,pk"`
+	ID          WorkflowID     `bun:"id,pk"`
+	Name        string         `bun:"name"`
+	Description string         `bun:"description"`
+	Status      WorkflowStatus `bun:"status"`
+	Version     int            `bun:"version"`      // the current one
+	LastVersion int            `bun:"last_version"` // the highest ever made; numbers are not used twice
+	Tags        []string       `bun:"tags,type:json"`
+	Template    *TemplateRef   `bun:"template,type:json"`
+	Revision    int64          `bun:"revision"` // counts every change: the ETag
+	CreatedAt   time.Time      `bun:"created_at"`
+	UpdatedAt   time.Time      `bun:"updated_at"`
+}
+
+// TemplateRef names the template a workflow was made from.
+type TemplateRef struct {
+	Slug    string `json:"slug"`
+	Version int    `json:"version"`
+}
+
+// Version is one immutable state of a workflow's graph. Runs are pinned to the
+// version they started with.
+type Version struct {
+	bun.BaseModel `bun:"table:workflow_versions"`
+
+	WorkspaceID WorkspaceID     `bun:"workspace_id,pk"`
+	WorkflowID  WorkflowID      `bun:"workflow_id,pk"`
+	Number      int             `bun:"number,pk"`
+	Graph       *Graph          `bun:"graph,type:json"`
+	InputSchema json.RawMessage `bun:"input_schema,type:json"`
+	Output      json.RawMessage `bun:"output,type:json"`
+	Settings    json.RawMessage `bun:"settings,type:json"`
+	Hash        string          `bun:"hash"` // of graph, schema, output and settings: the same content makes no new version
+	CreatedAt   time.Time       `bun:"created_at"`
+	ArchivedAt  *time.Time      `bun:"archived_at"`
+}
+
+// Agent is something a step of type agent can call, by its slug.
+type Agent struct {
+	bun.BaseModel `bun:"table:agents"`
+
+	WorkspaceID  WorkspaceID     `bun:"workspace_id,pk"`
+	ID           AgentID         `bun:"id"`
+	Slug         string          `bun:"slug,pk"`
+	Name         string          `bun:"name"`
+	Kind         string          `bun:"kind"`
+	Config       json.RawMessage `bun:"config,type:json"`
+	InputSchema  json.RawMessage `bun:"input_schema,type:json"`
+	OutputSchema json.RawMessage `bun:"output_schema,type:json"`
+	CreatedAt    time.Time       `bun:"created_at"`
+	UpdatedAt    time.Time       `bun:"updated_at"`
+}
