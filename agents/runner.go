@@ -1,0 +1,119 @@
+package agents
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/10ex/flows/connectors"
+	"github.com/10ex/flows/internal/egress"
+)
+
+// Deps is what a Runner works with.
+type Deps struct {
+	// Egress sends all requests. Required.
+	Egress *egress.Client
+	// SleepFunc waits between two looks at work in progress and returns the
+	// context's error when that ends first. Default: a timer.
+	SleepFunc func(ctx context.Context, d time.Duration) error
+}
+
+// Runner runs agents. It is safe for concurrent use.
+type Runner struct {
+	client  *egress.Client
+	sleep   func(context.Context, time.Duration) error
+	schemas schemaCache
+}
+
+// New makes a Runner.
+func New(deps Deps) (*Runner, error) {
+	if deps.Egress == nil {
+		return nil, errors.New("agents Egress: required")
+	}
+	r := &Runner{client: deps.Egress, sleep: deps.SleepFunc}
+	if r.sleep == nil {
+		r.sleep = sleep
+	}
+	return r, nil
+}
+
+// Run makes one attempt at an agent's work and blocks until it is done, has
+// failed or ctx ends. The input and the output are held against the agent's
+// schemas. An error is a *connectors.Error, except one that BeforeEffect gave.
+func (r *Runner) Run(ctx context.Context, a Agent, req Request) (Response, error) {
+	if len(req.Input) == 0 {
+		req.Input = json.RawMessage("null")
+	}
+	if err := r.check(a.InputSchema, req.Input, (*connectors.Schema).CheckInput); err != nil {
+		return Response{}, err
+	}
+	resp, err := r.runKind(ctx, a, req)
+	if err != nil {
+		return Response{}, err
+	}
+	if err := r.check(a.OutputSchema, resp.Output, (*connectors.Schema).CheckOutput); err != nil {
+		// What was used is used, also for an answer of no use.
+		return Response{Usage: resp.Usage}, err
+	}
+	return resp, nil
+}
+
+func (r *Runner) runKind(ctx context.Context, a Agent, req Request) (Response, error) {
+	switch a.Kind {
+	case KindHTTP:
+		return r.runHTTP(ctx, a, req)
+	}
+	return Response{}, connectors.Permanent(codeConfigInvalid, "agent %q is of kind %q, which cannot be run", a.Slug, a.Kind)
+}
+
+const codeConfigInvalid = "config_invalid"
+
+func (r *Runner) check(schema, value json.RawMessage, check func(*connectors.Schema, json.RawMessage) error) error {
+	if len(schema) == 0 || string(schema) == "null" {
+		return nil
+	}
+	compiled, err := r.schemas.get(schema)
+	if err != nil {
+		return connectors.Permanent(codeConfigInvalid, "the agent's schema is not valid")
+	}
+	return check(compiled, value)
+}
+
+// schemaCache keeps compiled schemas by their text: compiling costs far more than checking.
+type schemaCache struct {
+	mu   sync.Mutex
+	kept map[string]*connectors.Schema
+}
+
+// maxKept bounds the cache; past it all is forgotten, which costs a compile each.
+const maxKept = 256
+
+func (c *schemaCache) get(raw json.RawMessage) (*connectors.Schema, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.kept[string(raw)]; s != nil {
+		return s, nil
+	}
+	s, err := connectors.CompileSchema(raw)
+	if err != nil {
+		return nil, err
+	}
+	if c.kept == nil || len(c.kept) >= maxKept {
+		c.kept = make(map[string]*connectors.Schema)
+	}
+	c.kept[string(raw)] = s
+	return s, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,100 @@
+package connectors
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+)
+
+// Connector does actions for flows. It must be safe for concurrent use, keep
+// nothing between calls, and return soon after its context ends.
+type Connector interface {
+	// Spec describes the connector. It gives the same answer every time.
+	Spec() Spec
+	// Do performs one action. A failure is an *Error; anything else is taken for
+	// a fault of the connector itself and its text is not shown.
+	Do(ctx context.Context, r Request) (Response, error)
+}
+
+// Spec is a connector's entry in the catalogue.
+type Spec struct {
+	Slug        string   `json:"slug"`
+	Name        string   `json:"name"`
+	Description string   `json:"description"`
+	Actions     []Action `json:"actions"`
+}
+
+// Action is one thing a connector can do.
+type Action struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	// Input and Output are JSON Schemas (2020-12).
+	Input  json.RawMessage `json:"input_schema"`
+	Output json.RawMessage `json:"output_schema"`
+	// Idempotent says that repeating the action under the same idempotency key
+	// is safe, also when nobody knows whether the first try got through.
+	Idempotent bool `json:"idempotent"`
+	// NoEffect says that the action changes nothing outside.
+	NoEffect bool `json:"no_effect"`
+}
+
+// Request asks for one attempt at an action.
+type Request struct {
+	Action string
+	Input  json.RawMessage
+	// IdempotencyKey names the effect: the same over all attempts of a step, and
+	// different for every step and iteration.
+	IdempotencyKey string
+
+	WorkspaceID string
+	RunID       string
+	StepID      string
+	Iteration   *int // nil outside foreach
+	Attempt     int  // from 1
+
+	// Connection is nil for actions that need none.
+	Connection *Connection
+	// BeforeEffect is called through Begin right before the first effect outside.
+	// It may be nil.
+	BeforeEffect func(context.Context) error
+}
+
+// Begin must be called right before an action's first effect outside. An error
+// means that this attempt has lost its right to act: return it, send nothing.
+func (r Request) Begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return NetworkError(ctx, err)
+	}
+	if r.BeforeEffect == nil {
+		return nil
+	}
+	return r.BeforeEffect(ctx)
+}
+
+// Response is what an action gave.
+type Response struct {
+	// Output is one JSON value; empty means null.
+	Output json.RawMessage
+	// Usage is nil when nothing was metered.
+	Usage *Usage
+}
+
+// Usage is what an attempt consumed.
+type Usage struct {
+	InputTokens  int64   `json:"input_tokens"`
+	OutputTokens int64   `json:"output_tokens"`
+	Cost         float64 `json:"cost"` // US dollars
+	Turns        int     `json:"turns"`
+	Model        string  `json:"model,omitempty"`
+}
+
+// Connection is a workspace's account at the other side, with its secrets open.
+// Pass it down, never keep it.
+type Connection struct {
+	ID      string
+	Config  json.RawMessage
+	Secrets map[string]string
+}
+
+// LogValue keeps the secrets out of logs.
+func (c Connection) LogValue() slog.Value { return slog.StringValue(c.ID) }

@@ -1,0 +1,80 @@
+package connectors
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Error is how an action fails: what a flow and its author get to see. Message
+// is for people and holds no secret.
+type Error struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	// Status is the HTTP status the other side answered, 0 if it did not.
+	Status int `json:"status,omitempty"`
+	// Retryable says that trying again may help.
+	Retryable bool `json:"retryable"`
+	// RetryAfter is how long the other side asked to wait, 0 if it did not.
+	RetryAfter time.Duration `json:"-"`
+
+	cause error
+}
+
+// Codes of failures that any connector may give. HTTP answers give http_<status>.
+const (
+	CodeInputInvalid  = "input_invalid"
+	CodeOutputInvalid = "output_invalid"
+	CodeUnknownAction = "unknown_action"
+	CodeNetwork       = "network"
+	CodeTimeout       = "timeout"
+	CodeCancelled     = "cancelled"
+	CodeBlocked       = "blocked_address"
+	CodeTooLarge      = "too_large"
+	CodeBadResponse   = "bad_response"
+	CodeInternal      = "internal"
+)
+
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap gives what lies behind, for logs and errors.Is; it is never shown.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Permanent makes an *Error that trying again cannot mend. A %w argument becomes
+// the hidden cause as well as part of the text.
+func Permanent(code, format string, args ...any) error {
+	return newError(code, false, format, args)
+}
+
+// Retryable makes an *Error that may pass by itself.
+func Retryable(code, format string, args ...any) error {
+	return newError(code, true, format, args)
+}
+
+func newError(code string, retryable bool, format string, args []any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Code: code, Message: err.Error(), Retryable: retryable, cause: errors.Unwrap(err)}
+}
+
+// RetryAfter makes err retryable, not before d has passed.
+func RetryAfter(d time.Duration, err error) error {
+	e := *AsError(err)
+	e.Retryable, e.RetryAfter = true, max(d, 0)
+	return &e
+}
+
+// AsError gives the *Error in err. Another error is a connector's own fault: it
+// becomes a retryable one whose text tells nothing of the insides.
+func AsError(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	if e := fromContext(err); e != nil {
+		return e
+	}
+	return &Error{Code: CodeInternal, Message: "the action failed unexpectedly", Retryable: true, cause: err}
+}

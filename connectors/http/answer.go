@@ -1,0 +1,70 @@
+package http
+
+import (
+	"bytes"
+	"encoding/json"
+	"mime"
+	nethttp "net/http"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/unicode"
+
+	"github.com/10ex/flows/connectors"
+)
+
+// answer turns a successful response into the action's output.
+func answer(resp *nethttp.Response, body []byte) (json.RawMessage, error) {
+	decoded, err := decode(resp.Header.Get("Content-Type"), body)
+	if err != nil {
+		return nil, err
+	}
+	headers := make(map[string]string, len(resp.Header))
+	for name, values := range resp.Header {
+		headers[strings.ToLower(name)] = clean(strings.Join(values, ", "))
+	}
+	return json.Marshal(struct {
+		Status  int               `json:"status"`
+		Headers map[string]string `json:"headers"`
+		Body    json.RawMessage   `json:"body"`
+	}{resp.StatusCode, headers, decoded})
+}
+
+// decode makes JSON of a body: JSON as it is, text as a string, nothing as null.
+func decode(contentType string, body []byte) (json.RawMessage, error) {
+	switch {
+	case len(body) == 0:
+		return json.RawMessage("null"), nil
+	case connectors.IsJSON(contentType):
+		return connectors.CleanJSON(body)
+	}
+	body = inUTF8(contentType, body)
+	// Judged by its bytes: servers send text as octet-stream and bytes as text.
+	if !utf8.Valid(body) || bytes.IndexByte(body, 0) >= 0 {
+		return nil, connectors.Permanent("binary_response", "the answer is neither JSON nor text")
+	}
+	return json.Marshal(string(body))
+}
+
+// inUTF8 converts body from the character set its type names, if it names one.
+func inUTF8(contentType string, body []byte) []byte {
+	_, params, err := mime.ParseMediaType(contentType)
+	if err != nil || params["charset"] == "" {
+		return body
+	}
+	charset, err := htmlindex.Get(params["charset"])
+	if err != nil || charset == unicode.UTF8 { // whose decoder would hide invalid bytes
+		return body
+	}
+	converted, err := charset.NewDecoder().Bytes(body)
+	if err != nil {
+		return body
+	}
+	return converted
+}
+
+// clean makes a header value, which may hold any byte, fit into JSON text.
+func clean(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}

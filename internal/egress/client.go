@@ -1,0 +1,150 @@
+package egress
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+)
+
+// Config says what a Client may do. The zero Config is the strict one.
+type Config struct {
+	// AllowPrivate opens loopback, private and other special addresses.
+	// Default false. The rules for schemes, redirects and sizes stay.
+	AllowPrivate bool
+	// Allow opens single networks although they are private, for services an
+	// installation wants to reach. Default none.
+	Allow []netip.Prefix
+	// MaxBody is the most bytes of an answer that are read, after
+	// decompression. Default 10 MiB.
+	MaxBody int64
+	// ConnectTimeout bounds resolving a name and opening a connection.
+	// Default 10 s.
+	ConnectTimeout time.Duration
+	// UserAgent is sent when a request names none. Default "flows".
+	UserAgent string
+	// Resolver looks up names. Default the system's.
+	Resolver *net.Resolver
+}
+
+const (
+	defaultMaxBody        = 10 << 20
+	defaultConnectTimeout = 10 * time.Second
+	maxRedirects          = 5
+)
+
+// Client sends requests under the rules of its Config. It is safe for
+// concurrent use; make one a process, so that connections are shared.
+type Client struct {
+	transport   *http.Transport
+	userAgent   string
+	maxBody     int64
+	noRedirects bool
+}
+
+// New makes a Client. It refuses a Config with negative limits or bad networks.
+func New(cfg Config) (*Client, error) {
+	if cfg.MaxBody < 0 {
+		return nil, fmt.Errorf("egress MaxBody %d: must not be negative", cfg.MaxBody)
+	}
+	if cfg.ConnectTimeout < 0 {
+		return nil, fmt.Errorf("egress ConnectTimeout %s: must not be negative", cfg.ConnectTimeout)
+	}
+	for _, p := range cfg.Allow {
+		if !p.IsValid() {
+			return nil, fmt.Errorf("egress Allow %q: not a network", p)
+		}
+	}
+	connect := cmp.Or(cfg.ConnectTimeout, defaultConnectTimeout)
+	d := newDialer(cfg, connect)
+	return &Client{
+		transport: &http.Transport{
+			// A proxy would resolve and dial in our place, past the check.
+			Proxy:                  nil,
+			DialContext:            d.DialContext,
+			ForceAttemptHTTP2:      true,
+			TLSHandshakeTimeout:    connect,
+			ExpectContinueTimeout:  time.Second,
+			MaxIdleConns:           256,
+			MaxIdleConnsPerHost:    64, // flows call few hosts often
+			IdleConnTimeout:        90 * time.Second,
+			MaxResponseHeaderBytes: 256 << 10,
+		},
+		userAgent: cmp.Or(cfg.UserAgent, "flows"),
+		maxBody:   cmp.Or(cfg.MaxBody, defaultMaxBody),
+	}, nil
+}
+
+// WithMaxBody returns a client that shares c's connections and reads at most n
+// bytes of an answer.
+func (c *Client) WithMaxBody(n int64) *Client {
+	derived := *c
+	derived.maxBody = n
+	return &derived
+}
+
+// WithoutRedirects returns a client that shares c's connections and hands a
+// redirect back as the answer instead of following it.
+func (c *Client) WithoutRedirects() *Client {
+	derived := *c
+	derived.noRedirects = true
+	return &derived
+}
+
+// Do sends req and follows redirects. The caller closes the answer's body;
+// reading past the limit gives a *TooLargeError. Unlike net/http, an error never
+// repeats the address, whose query may hold a secret.
+func (c *Client) Do(req *http.Request) (*http.Response, error) {
+	resp, err := c.HTTP().Do(req)
+	if err == nil {
+		return resp, nil
+	}
+	var withURL *url.Error
+	if errors.As(err, &withURL) {
+		err = withURL.Err
+	}
+	return nil, err
+}
+
+// HTTP returns c as an *http.Client for libraries that want one. The same rules
+// hold, but its errors repeat the address.
+func (c *Client) HTTP() *http.Client {
+	return &http.Client{Transport: c, CheckRedirect: c.checkRedirect}
+}
+
+// RoundTrip sends one request without following redirects, under the rules for
+// addresses and sizes. Each hop of a redirect passes here again.
+func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := checkURL(req.URL); err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	if req.Header.Get("User-Agent") == "" {
+		req = req.Clone(req.Context())
+		req.Header.Set("User-Agent", c.userAgent)
+	}
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil {
+		var blocked *BlockedError
+		if errors.As(err, &blocked) {
+			return nil, blocked // without the resolved address net puts around it
+		}
+		return nil, err
+	}
+	resp.Body = capBody(resp, c.maxBody)
+	return resp, nil
+}
+
+// CloseIdleConnections closes what is kept open and unused, for this client and
+// all derived from it.
+func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}
