@@ -23,8 +23,8 @@ type Run struct {
 	TriggerType     TriggerType       `bun:"trigger_type"`
 	TriggerID       *TriggerID        `bun:"trigger_id"`
 	EventID         *EventID          `bun:"event_id"`
-	Payload         json.RawMessage   `bun:"payload,type:json"`
-	Output          json.RawMessage   `bun:"output,type:json"`
+	Payload         json.RawMessage   `bun:"payload,type:json,nullzero"`
+	Output          json.RawMessage   `bun:"output,type:json,nullzero"`
 	Error           *RunError         `bun:"error,type:json"`
 	RerunOf         *RunID            `bun:"rerun_of"`
 	Metadata        map[string]string `bun:"metadata,type:jsonb"`
@@ -73,12 +73,12 @@ type Step struct {
 	IterActive int `bun:"iter_active"` // iterations queued or running
 	IterDone   int `bun:"iter_done"`
 
-	Input  json.RawMessage `bun:"input,type:json"`
-	Output json.RawMessage `bun:"output,type:json"`
+	Input  json.RawMessage `bun:"input,type:json,nullzero"`
+	Output json.RawMessage `bun:"output,type:json,nullzero"`
 	Error  *StepError      `bun:"error,type:json"`
 	Taken  []string        `bun:"taken,type:json"` // targets of the edges a branch took
 	Reason string          `bun:"reason"`          // why it was skipped or cancelled, or what woke a wait
-	Usage  json.RawMessage `bun:"usage,type:json"`
+	Usage  json.RawMessage `bun:"usage,type:json,nullzero"`
 
 	QueuedAt   *time.Time `bun:"queued_at"`
 	StartedAt  *time.Time `bun:"started_at"`
@@ -122,7 +122,7 @@ type RunEvent struct {
 	Type        RunEventType    `bun:"type"`
 	StepID      string          `bun:"step_id"`
 	At          time.Time       `bun:"at"`
-	Data        json.RawMessage `bun:"data,type:json"`
+	Data        json.RawMessage `bun:"data,type:json,nullzero"`
 }
 
 // RunEventType names what a line of the log tells.

@@ -40,9 +40,9 @@ type Version struct {
 	WorkflowID  WorkflowID      `bun:"workflow_id,pk"`
 	Number      int             `bun:"number,pk"`
 	Graph       *Graph          `bun:"graph,type:json"`
-	InputSchema json.RawMessage `bun:"input_schema,type:json"`
-	Output      json.RawMessage `bun:"output,type:json"`
-	Settings    json.RawMessage `bun:"settings,type:json"`
+	InputSchema json.RawMessage `bun:"input_schema,type:json,nullzero"`
+	Output      json.RawMessage `bun:"output,type:json,nullzero"`
+	Settings    json.RawMessage `bun:"settings,type:json,nullzero"`
 	Hash        string          `bun:"hash"` // of graph, schema, output and settings: the same content makes no new version
 	CreatedAt   time.Time       `bun:"created_at"`
 	ArchivedAt  *time.Time      `bun:"archived_at"`
@@ -57,9 +57,9 @@ type Agent struct {
 	Slug         string          `bun:"slug,pk"`
 	Name         string          `bun:"name"`
 	Kind         string          `bun:"kind"`
-	Config       json.RawMessage `bun:"config,type:json"`
-	InputSchema  json.RawMessage `bun:"input_schema,type:json"`
-	OutputSchema json.RawMessage `bun:"output_schema,type:json"`
+	Config       json.RawMessage `bun:"config,type:json,nullzero"`
+	InputSchema  json.RawMessage `bun:"input_schema,type:json,nullzero"`
+	OutputSchema json.RawMessage `bun:"output_schema,type:json,nullzero"`
 	CreatedAt    time.Time       `bun:"created_at"`
 	UpdatedAt    time.Time       `bun:"updated_at"`
 }

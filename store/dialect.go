@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	"github.com/uptrace/bun/schema"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/10ex/flows/models"
+)
+
+// dialect is every difference between the two databases that callers would
+// otherwise have to know.
+type dialect interface {
+	bun() schema.Dialect
+	embedded() bool
+	// forUpdate locks the selected rows. On SQLite a transaction that writes is
+	// alone anyway (BEGIN IMMEDIATE), so there is nothing to add.
+	forUpdate(q *bun.SelectQuery, mode string) *bun.SelectQuery
+	// metadataHas restricts q to rows whose metadata holds key with value.
+	metadataHas(q *bun.SelectQuery, key, value string) *bun.SelectQuery
+	// kind tells what a driver's error means.
+	kind(err error) error
+}
+
+type postgres struct{}
+
+func openPostgres(cfg Config) (dialect, *sql.DB, error) {
+	pc, err := pgx.ParseConfig(cfg.URL)
+	if err != nil {
+		return nil, nil, errors.New("database url is not a valid postgres url") // the error may repeat the password
+	}
+	// bun writes arguments into the statement, so each one differs and preparing
+	// them by name would only fill the server's memory.
+	pc.DefaultQueryExecMode = pgx.QueryExecModeExec
+	set := func(k, v string) {
+		if _, ok := pc.RuntimeParams[k]; !ok {
+			pc.RuntimeParams[k] = v
+		}
+	}
+	set("application_name", "flows")
+	// A held lock becomes an error that is tried again, not a pool that runs dry.
+	set("lock_timeout", "5000")
+	set("idle_in_transaction_session_timeout", "30000")
+	db := stdlib.OpenDB(*pc)
+	db.SetMaxOpenConns(cfg.MaxConns)
+	db.SetMaxIdleConns(cfg.MaxConns)
+	return postgres{}, db, nil
+}
+
+func (postgres) bun() schema.Dialect { return pgdialect.New() }
+func (postgres) embedded() bool      { return false }
+
+func (postgres) forUpdate(q *bun.SelectQuery, mode string) *bun.SelectQuery { return q.For(mode) }
+
+func (postgres) metadataHas(q *bun.SelectQuery, key, value string) *bun.SelectQuery {
+	return q.Where("metadata @> jsonb_build_object(?::text, ?::text)", key, value)
+}
+
+func (postgres) kind(err error) error {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		switch {
+		case pe.Code == "23505":
+			return models.ErrConflict
+		case pe.Code == "40001", pe.Code == "40P01", pe.Code == "55P03": // serialization, deadlock, lock timeout
+			return errTryAgain
+		case pe.Code[:2] == "08", pe.Code[:2] == "53", pe.Code[:2] == "57": // connection, resources, shutdown
+			return models.ErrUnavailable
+		}
+		return nil
+	}
+	var ce *pgconn.ConnectError
+	if errors.As(err, &ce) || pgconn.Timeout(err) {
+		return models.ErrUnavailable
+	}
+	return connectionKind(err)
+}
+
+type sqliteDialect struct{}
+
+func openSQLite(cfg Config) (dialect, *sql.DB, error) {
+	path := strings.TrimPrefix(cfg.URL, "sqlite:")
+	if path == "" || strings.Contains(path, ":memory:") {
+		return nil, nil, errors.New("sqlite url needs the path of a file")
+	}
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
+		"busy_timeout(10000)", "journal_mode(WAL)",
+		// NORMAL survives a killed process; only a power cut may lose the last commits.
+		"synchronous(NORMAL)",
+		"foreign_keys(1)", "temp_store(MEMORY)", "cache_size(-16000)",
+	}}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: path, RawQuery: q.Encode()}).String())
+	if err != nil {
+		return nil, nil, fmt.Errorf("sqlite file: %w", err)
+	}
+	db.SetMaxOpenConns(cfg.MaxConns)
+	db.SetMaxIdleConns(cfg.MaxConns)
+	return sqliteDialect{}, db, nil
+}
+
+func (sqliteDialect) bun() schema.Dialect { return sqlitedialect.New() }
+func (sqliteDialect) embedded() bool      { return true }
+
+func (sqliteDialect) forUpdate(q *bun.SelectQuery, _ string) *bun.SelectQuery { return q }
+
+func (sqliteDialect) metadataHas(q *bun.SelectQuery, key, value string) *bun.SelectQuery {
+	return q.Where("EXISTS (SELECT 1 FROM json_each(metadata) AS m WHERE m.key = ? AND m.value = ?)", key, value)
+}
+
+func (sqliteDialect) kind(err error) error {
+	var se *sqlite.Error
+	if errors.As(err, &se) {
+		switch se.Code() {
+		case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+			return models.ErrConflict
+		}
+		switch se.Code() & 0xff {
+		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+			return errTryAgain
+		case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:
+			return models.ErrUnavailable
+		}
+		return nil
+	}
+	return connectionKind(err)
+}
+
+// connectionKind recognises what a lost connection looks like below any driver.
+func connectionKind(err error) error {
+	var ne net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return nil
+	case errors.As(err, &ne), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return models.ErrUnavailable
+	}
+	return nil
+}
+
+// errTryAgain marks a transaction the database gave up for reasons that pass. It
+// counts as unavailable where nobody tries again.
+var errTryAgain = fmt.Errorf("the database gave the transaction up: %w", models.ErrUnavailable)
+
+// err puts our kind in front of a driver's error.
+func (s *Store) err(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		return models.ErrNotFound
+	}
+	for _, ours := range []error{models.ErrNotFound, models.ErrConflict, models.ErrInvalid, models.ErrUnavailable} {
+		if errors.Is(err, ours) {
+			return err
+		}
+	}
+	if kind := s.dialect.kind(err); kind != nil {
+		return fmt.Errorf("%w: %w", kind, err)
+	}
+	return err
+}
+
+// TryAgain tells whether the same transaction may well work a moment later.
+func TryAgain(err error) bool { return errors.Is(err, errTryAgain) }

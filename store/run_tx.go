@@ -1,0 +1,263 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/uptrace/bun"
+
+	"github.com/10ex/flows/models"
+)
+
+// RunRef names a run.
+type RunRef struct {
+	Workspace models.WorkspaceID
+	Run       models.RunID
+}
+
+// StepRef names a step of a run, or an iteration of it.
+type StepRef struct {
+	RunRef
+	Step      string
+	Iteration int
+}
+
+// RunTx is a transaction that holds the rows of some runs, locked. Who holds a
+// run's row is the only one who changes its steps.
+type RunTx struct {
+	s  *Store
+	tx bun.Tx
+	// Runs are the rows that exist, without payload and output.
+	Runs map[RunRef]*models.Run
+}
+
+// runColumns are the ones the engine reads of every run it touches.
+var runColumns = []string{
+	"workspace_id", "id", "workflow_id", "workflow_version", "status", "halted", "active_steps", "waiting_steps",
+	"last_seq", "trigger_type", "trigger_id", "event_id", "error", "rerun_of", "metadata", "created_at", "started_at", "finished_at",
+}
+
+// WithRuns runs fn in one transaction with the rows of refs locked, in the order
+// of their ids, so that two of these never wait for each other in a circle.
+// Refs without a row are not in tx.Runs.
+func (s *Store) WithRuns(ctx context.Context, refs []RunRef, fn func(tx *RunTx) error) error {
+	return s.inTx(ctx, func(btx bun.Tx) error {
+		tx := &RunTx{s: s, tx: btx, Runs: make(map[RunRef]*models.Run, len(refs))}
+		if err := tx.lock(ctx, refs); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+}
+
+type runKey struct {
+	WorkspaceID models.WorkspaceID `bun:"workspace_id,type:text"`
+	ID          models.RunID       `bun:"id,type:text"`
+}
+
+func runKeys(refs []RunRef) []runKey {
+	keys := make([]runKey, len(refs))
+	for i, r := range refs {
+		keys[i] = runKey{r.Workspace, r.Run}
+	}
+	slices.SortFunc(keys, func(a, b runKey) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return slices.Compact(keys)
+}
+
+func (tx *RunTx) lock(ctx context.Context, refs []RunRef) error {
+	if len(refs) == 0 {
+		return nil
+	}
+	keys := runKeys(refs)
+	var rows []*models.Run
+	q := tx.tx.NewSelect().With("want", tx.tx.NewValues(&keys)).Model(&rows).
+		Join("JOIN want ON want.workspace_id = run.workspace_id AND want.id = run.id").
+		OrderExpr("run.id")
+	for _, c := range runColumns {
+		q = q.ColumnExpr("run.?", bun.Ident(c))
+	}
+	// NO KEY: nothing refers to the key of a run, so readers of it need not wait.
+	if err := tx.s.dialect.forUpdate(q, "NO KEY UPDATE OF run").Scan(ctx); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		tx.Runs[RunRef{r.WorkspaceID, r.ID}] = r
+	}
+	return nil
+}
+
+// LoadPayloads fills in the payloads of locked runs.
+func (tx *RunTx) LoadPayloads(ctx context.Context, refs []RunRef) error {
+	if len(refs) == 0 {
+		return nil
+	}
+	keys := runKeys(refs)
+	var rows []*models.Run
+	err := tx.tx.NewSelect().With("want", tx.tx.NewValues(&keys)).Model(&rows).
+		Join("JOIN want ON want.workspace_id = run.workspace_id AND want.id = run.id").
+		ColumnExpr("run.workspace_id, run.id, run.payload").Scan(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if have := tx.Runs[RunRef{r.WorkspaceID, r.ID}]; have != nil {
+			have.Payload = r.Payload
+		}
+	}
+	return nil
+}
+
+type stepKey struct {
+	WorkspaceID models.WorkspaceID `bun:"workspace_id,type:text"`
+	RunID       models.RunID       `bun:"run_id,type:text"`
+	StepID      string             `bun:"step_id,type:text"`
+	Iteration   int                `bun:"iteration,type:integer"`
+}
+
+// Steps gives the rows of refs that exist. Inputs are left out unless asked for.
+func (tx *RunTx) Steps(ctx context.Context, refs []StepRef, withInput bool) ([]*models.Step, error) {
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	keys := make([]stepKey, len(refs))
+	for i, r := range refs {
+		keys[i] = stepKey{r.Workspace, r.Run, r.Step, r.Iteration}
+	}
+	var rows []*models.Step
+	q := tx.tx.NewSelect().With("want", tx.tx.NewValues(&keys)).Model(&rows).
+		Join("JOIN want ON want.workspace_id = step.workspace_id AND want.run_id = step.run_id " +
+			"AND want.step_id = step.step_id AND want.iteration = step.iteration")
+	return rows, stepColumns(q, withInput).Scan(ctx)
+}
+
+// OpenSteps gives every row of a run that has not ended, iterations included.
+func (tx *RunTx) OpenSteps(ctx context.Context, ref RunRef) ([]*models.Step, error) {
+	return tx.runSteps(ctx, ref, func(q *bun.SelectQuery) *bun.SelectQuery {
+		return q.Where("step.status IN (?)", bun.In([]models.StepStatus{
+			models.StepPending, models.StepQueued, models.StepRunning, models.StepWaiting,
+		}))
+	})
+}
+
+// AllSteps gives the row of every step of a run, without iterations.
+func (tx *RunTx) AllSteps(ctx context.Context, ref RunRef) ([]*models.Step, error) {
+	return tx.runSteps(ctx, ref, func(q *bun.SelectQuery) *bun.SelectQuery {
+		return q.Where("step.iteration = ?", models.NoIteration)
+	})
+}
+
+// Iterations gives every iteration of a step over a list, in order.
+func (tx *RunTx) Iterations(ctx context.Context, ref RunRef, step string) ([]*models.Step, error) {
+	return tx.runSteps(ctx, ref, func(q *bun.SelectQuery) *bun.SelectQuery {
+		return q.Where("step.step_id = ?", step).Where("step.iteration >= 0").OrderExpr("step.iteration")
+	})
+}
+
+func (tx *RunTx) runSteps(ctx context.Context, ref RunRef, with func(*bun.SelectQuery) *bun.SelectQuery) ([]*models.Step, error) {
+	var rows []*models.Step
+	q := tx.tx.NewSelect().Model(&rows).
+		Where("step.workspace_id = ?", ref.Workspace).Where("step.run_id = ?", ref.Run)
+	return rows, with(stepColumns(q, false)).Scan(ctx)
+}
+
+var stepColumnList = []string{
+	"workspace_id", "run_id", "step_id", "iteration", "type", "status", "attempt", "crashes", "deliveries", "due_at", "attend_at",
+	"lease_token", "worker_id", "effect_at", "arrived", "settled", "iter_total", "iter_next", "iter_active", "iter_done",
+	"output", "error", "taken", "reason", "usage", "queued_at", "started_at", "finished_at", "wake_at",
+}
+
+func stepColumns(q *bun.SelectQuery, withInput bool) *bun.SelectQuery {
+	for _, c := range stepColumnList {
+		q = q.ColumnExpr("step.?", bun.Ident(c))
+	}
+	if withInput {
+		q = q.ColumnExpr("step.input")
+	}
+	return q
+}
+
+// Changes is what one transaction writes. Rows in Runs and Steps exist; of them
+// only what may change after they were made is written, and never a step's input.
+type Changes struct {
+	NewRuns     []*models.Run
+	Runs        []*models.Run
+	NewSteps    []*models.Step
+	Steps       []*models.Step
+	Attempts    []*models.StepAttempt
+	Events      []*models.RunEvent
+	NewWaits    []*models.Wait
+	ClosedWaits []StepRef
+}
+
+var (
+	runMutable = []string{
+		"status", "halted", "active_steps", "waiting_steps", "last_seq", "output", "error", "started_at", "finished_at",
+	}
+	stepMutable = []string{
+		"status", "attempt", "crashes", "deliveries", "due_at", "attend_at", "lease_token", "worker_id", "effect_at",
+		"arrived", "settled", "iter_total", "iter_next", "iter_active", "iter_done",
+		"output", "error", "taken", "reason", "usage", "queued_at", "started_at", "finished_at", "wake_at",
+	}
+)
+
+// Save writes c, one statement a table and kind of change whatever their number.
+func (tx *RunTx) Save(ctx context.Context, c *Changes) error {
+	if err := insertAll(ctx, tx.tx, c.NewRuns); err != nil {
+		return err
+	}
+	if len(c.Runs) > 0 {
+		q := tx.tx.NewUpdate().With("data", tx.tx.NewValues(&c.Runs).Column(append([]string{"workspace_id", "id"}, runMutable...)...)).
+			Model((*models.Run)(nil)).TableExpr("data").
+			Where("run.workspace_id = data.workspace_id").Where("run.id = data.id")
+		if _, err := setAll(q, runMutable).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	if err := insertAll(ctx, tx.tx, c.NewSteps); err != nil {
+		return err
+	}
+	if len(c.Steps) > 0 {
+		keys := []string{"workspace_id", "run_id", "step_id", "iteration"}
+		q := tx.tx.NewUpdate().With("data", tx.tx.NewValues(&c.Steps).Column(append(keys, stepMutable...)...)).
+			Model((*models.Step)(nil)).TableExpr("data").
+			Where("step.workspace_id = data.workspace_id").Where("step.run_id = data.run_id").
+			Where("step.step_id = data.step_id").Where("step.iteration = data.iteration")
+		if _, err := setAll(q, stepMutable).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	if err := insertAll(ctx, tx.tx, c.Attempts); err != nil {
+		return err
+	}
+	if err := insertAll(ctx, tx.tx, c.NewWaits); err != nil {
+		return err
+	}
+	for _, w := range c.ClosedWaits {
+		_, err := tx.tx.NewDelete().Model((*models.Wait)(nil)).
+			Where("workspace_id = ?", w.Workspace).Where("run_id = ?", w.Run).Where("step_id = ?", w.Step).Exec(ctx)
+		if err != nil {
+			return err
+		}
+	}
+	return insertAll(ctx, tx.tx, c.Events)
+}
+
+func setAll(q *bun.UpdateQuery, columns []string) *bun.UpdateQuery {
+	for _, c := range columns {
+		q = q.Set("? = data.?", bun.Ident(c), bun.Ident(c))
+	}
+	return q
+}
+
+// insertBatch keeps one statement's text at a sensible size.
+const insertBatch = 1000
+
+func insertAll[T any](ctx context.Context, tx bun.IDB, rows []*T) error {
+	for batch := range slices.Chunk(rows, insertBatch) {
+		if _, err := tx.NewInsert().Model(&batch).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
