@@ -87,7 +87,7 @@ func TestAnswersStopAtTheLimit(t *testing.T) {
 		_ = w.Close()
 		return b.Bytes()
 	}
-	bomb := zip(64 << 20)
+	bomb := zip(4 << 20)
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/exact":
