@@ -15,6 +15,7 @@ type Run struct {
 	ID              RunID             `bun:"id,pk"`
 	WorkflowID      WorkflowID        `bun:"workflow_id"`
 	WorkflowVersion int               `bun:"workflow_version"`
+	WorkflowName    string            `bun:"workflow_name"` // as it was when the run started
 	Status          RunStatus         `bun:"status"`
 	Halted          bool              `bun:"halted"`        // a step failed for good: what runs may finish, nothing starts
 	ActiveSteps     int               `bun:"active_steps"`  // steps queued or running

@@ -1,7 +1,10 @@
 package models
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -46,6 +49,17 @@ type Version struct {
 	Hash        string          `bun:"hash"` // of graph, schema, output and settings: the same content makes no new version
 	CreatedAt   time.Time       `bun:"created_at"`
 	ArchivedAt  *time.Time      `bun:"archived_at"`
+}
+
+// ContentHash is the same for versions with the same content, however it was
+// spaced.
+func (v *Version) ContentHash() (string, error) {
+	b, err := json.Marshal([]any{v.Graph, v.InputSchema, v.Output, v.Settings})
+	if err != nil {
+		return "", fmt.Errorf("content of version: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // Agent is something a step of type agent can call, by its slug.

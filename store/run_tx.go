@@ -34,7 +34,7 @@ type RunTx struct {
 
 // runColumns are the ones the engine reads of every run it touches.
 var runColumns = []string{
-	"workspace_id", "id", "workflow_id", "workflow_version", "status", "halted", "active_steps", "waiting_steps",
+	"workspace_id", "id", "workflow_id", "workflow_version", "workflow_name", "status", "halted", "active_steps", "waiting_steps",
 	"last_seq", "trigger_type", "trigger_id", "event_id", "error", "rerun_of", "metadata", "created_at", "started_at", "finished_at",
 }
 
@@ -113,22 +113,30 @@ type stepKey struct {
 	RunID       models.RunID       `bun:"run_id,type:text"`
 	StepID      string             `bun:"step_id,type:text"`
 	Iteration   int                `bun:"iteration,type:integer"`
+	WithInput   bool               `bun:"with_input,type:boolean"`
 }
 
-// Steps gives the rows of refs that exist. Inputs are left out unless asked for.
-func (tx *RunTx) Steps(ctx context.Context, refs []StepRef, withInput bool) ([]*models.Step, error) {
-	if len(refs) == 0 {
+// StepWant asks for a step's row, and for its input if Input is set.
+type StepWant struct {
+	StepRef
+	Input bool
+}
+
+// Steps gives the rows of wants that exist.
+func (tx *RunTx) Steps(ctx context.Context, wants []StepWant) ([]*models.Step, error) {
+	if len(wants) == 0 {
 		return nil, nil
 	}
-	keys := make([]stepKey, len(refs))
-	for i, r := range refs {
-		keys[i] = stepKey{r.Workspace, r.Run, r.Step, r.Iteration}
+	keys := make([]stepKey, len(wants))
+	for i, w := range wants {
+		keys[i] = stepKey{w.Workspace, w.Run, w.Step, w.Iteration, w.Input}
 	}
 	var rows []*models.Step
 	q := tx.tx.NewSelect().With("want", tx.tx.NewValues(&keys)).Model(&rows).
 		Join("JOIN want ON want.workspace_id = step.workspace_id AND want.run_id = step.run_id " +
 			"AND want.step_id = step.step_id AND want.iteration = step.iteration")
-	return rows, stepColumns(q, withInput).Scan(ctx)
+	q = stepColumns(q).ColumnExpr("CASE WHEN want.with_input THEN step.input END AS input")
+	return rows, q.Scan(ctx)
 }
 
 // OpenSteps gives every row of a run that has not ended, iterations included.
@@ -158,7 +166,7 @@ func (tx *RunTx) runSteps(ctx context.Context, ref RunRef, with func(*bun.Select
 	var rows []*models.Step
 	q := tx.tx.NewSelect().Model(&rows).
 		Where("step.workspace_id = ?", ref.Workspace).Where("step.run_id = ?", ref.Run)
-	return rows, with(stepColumns(q, false)).Scan(ctx)
+	return rows, with(stepColumns(q)).Scan(ctx)
 }
 
 var stepColumnList = []string{
@@ -167,12 +175,10 @@ var stepColumnList = []string{
 	"output", "error", "taken", "reason", "usage", "queued_at", "started_at", "finished_at", "wake_at",
 }
 
-func stepColumns(q *bun.SelectQuery, withInput bool) *bun.SelectQuery {
+// stepColumns leaves out the input: only who executes a step needs it.
+func stepColumns(q *bun.SelectQuery) *bun.SelectQuery {
 	for _, c := range stepColumnList {
 		q = q.ColumnExpr("step.?", bun.Ident(c))
-	}
-	if withInput {
-		q = q.ColumnExpr("step.input")
 	}
 	return q
 }

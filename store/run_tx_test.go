@@ -32,6 +32,14 @@ func newStep(r *models.Run, id string, iteration int, now time.Time) *models.Ste
 	}
 }
 
+func want(ref store.RunRef, steps ...string) []store.StepWant {
+	var out []store.StepWant
+	for _, id := range steps {
+		out = append(out, store.StepWant{StepRef: store.StepRef{RunRef: ref, Step: id, Iteration: models.NoIteration}, Input: true})
+	}
+	return out
+}
+
 func TestRunTxGivesBackWhatWasSaved(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
@@ -58,7 +66,7 @@ func TestRunTxGivesBackWhatWasSaved(t *testing.T) {
 			require.NoError(t, tx.LoadPayloads(ctx, []store.RunRef{ref}))
 			require.Empty(t, cmp.Diff(run, tx.Runs[ref]))
 
-			rows, err := tx.Steps(ctx, []store.StepRef{{RunRef: ref, Step: "a", Iteration: models.NoIteration}, {RunRef: ref, Step: "nope", Iteration: models.NoIteration}}, true)
+			rows, err := tx.Steps(ctx, want(ref, "a", "nope"))
 			require.NoError(t, err)
 			require.Empty(t, cmp.Diff([]*models.Step{a}, rows))
 
@@ -79,7 +87,7 @@ func TestRunTxGivesBackWhatWasSaved(t *testing.T) {
 		require.NoError(t, s.WithRuns(ctx, []store.RunRef{ref}, func(tx *store.RunTx) error {
 			require.NoError(t, tx.LoadPayloads(ctx, []store.RunRef{ref}))
 			require.Empty(t, cmp.Diff(run, tx.Runs[ref]))
-			rows, err := tx.Steps(ctx, []store.StepRef{{RunRef: ref, Step: "a", Iteration: models.NoIteration}}, true)
+			rows, err := tx.Steps(ctx, want(ref, "a"))
 			require.NoError(t, err)
 			require.Empty(t, cmp.Diff([]*models.Step{a}, rows))
 			iters, err := tx.Iterations(ctx, ref, "a")

@@ -79,6 +79,7 @@ CREATE TABLE runs (
   id               text COLLATE "C" NOT NULL,
   workflow_id      text COLLATE "C" NOT NULL,
   workflow_version integer NOT NULL,
+  workflow_name    text NOT NULL,
   status           text COLLATE "C" NOT NULL
     CHECK (status IN ('queued', 'running', 'waiting', 'paused', 'completed', 'failed', 'cancelled')),
   halted           boolean NOT NULL,

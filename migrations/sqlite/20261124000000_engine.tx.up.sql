@@ -76,6 +76,7 @@ CREATE TABLE runs (
   id               text NOT NULL,
   workflow_id      text NOT NULL,
   workflow_version integer NOT NULL,
+  workflow_name    text NOT NULL,
   status           text NOT NULL
     CHECK (status IN ('queued', 'running', 'waiting', 'paused', 'completed', 'failed', 'cancelled')),
   halted           boolean NOT NULL,
