@@ -46,14 +46,22 @@ func (r *Runner) Run(ctx context.Context, a Agent, req Request) (Response, error
 	if len(req.Input) == 0 {
 		req.Input = json.RawMessage("null")
 	}
-	if err := r.check(a.InputSchema, req.Input, (*connectors.Schema).CheckInput); err != nil {
+	input, err := r.schema(a.InputSchema)
+	if err != nil {
+		return Response{}, err
+	}
+	output, err := r.schema(a.OutputSchema) // before any effect: a broken one makes the work useless
+	if err != nil {
+		return Response{}, err
+	}
+	if err := input.CheckInput(req.Input); err != nil {
 		return Response{}, err
 	}
 	resp, err := r.runKind(ctx, a, req)
 	if err != nil {
-		return Response{}, err
+		return resp, err
 	}
-	if err := r.check(a.OutputSchema, resp.Output, (*connectors.Schema).CheckOutput); err != nil {
+	if err := output.CheckOutput(resp.Output); err != nil {
 		// What was used is used, also for an answer of no use.
 		return Response{Usage: resp.Usage}, err
 	}
@@ -70,15 +78,15 @@ func (r *Runner) runKind(ctx context.Context, a Agent, req Request) (Response, e
 
 const codeConfigInvalid = "config_invalid"
 
-func (r *Runner) check(schema, value json.RawMessage, check func(*connectors.Schema, json.RawMessage) error) error {
-	if len(schema) == 0 || string(schema) == "null" {
-		return nil
+func (r *Runner) schema(raw json.RawMessage) (*connectors.Schema, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		raw = json.RawMessage("true") // fits anything
 	}
-	compiled, err := r.schemas.get(schema)
+	s, err := r.schemas.get(raw)
 	if err != nil {
-		return connectors.Permanent(codeConfigInvalid, "the agent's schema is not valid")
+		return nil, connectors.Permanent(codeConfigInvalid, "the agent's schema is not valid")
 	}
-	return check(compiled, value)
+	return s, nil
 }
 
 // schemaCache keeps compiled schemas by their text: compiling costs far more than checking.

@@ -105,7 +105,7 @@ func (r *Registry) ValidateInput(slug, action string, input json.RawMessage) err
 }
 
 // Do checks the input, calls the action, and cleans its output so that it can be
-// stored. An error is always an *Error, except one that BeforeEffect gave.
+// stored. The connector's error is passed on as it is; AsError puts it in form.
 func (r *Registry) Do(ctx context.Context, slug string, req Request) (Response, error) {
 	if err := r.ValidateInput(slug, req.Action, req.Input); err != nil {
 		return Response{}, err
