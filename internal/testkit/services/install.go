@@ -10,20 +10,17 @@ import (
 	"strings"
 )
 
-// policyFile is what Debian's package scripts ask before they start a service.
-const policyFile = "/usr/sbin/policy-rc.d"
-
 // install adds Debian packages without letting them start system services.
 func (s *starter) install(ctx context.Context, packages []string) error {
 	apt, err := exec.LookPath("apt-get")
 	if err != nil {
 		return errors.New("no apt-get: not a Debian machine")
 	}
-	if os.Geteuid() != 0 {
+	if !s.cfg.machine.root {
 		return fmt.Errorf("packages can be installed only by root (run: sudo apt-get install %s)", strings.Join(packages, " "))
 	}
 
-	release, err := forbidServiceStarts()
+	release, err := forbidServiceStarts(s.cfg.machine.policyFile)
 	if err != nil {
 		return err
 	}
@@ -48,15 +45,15 @@ func (s *starter) install(ctx context.Context, packages []string) error {
 // forbidServiceStarts puts a policy file in place that answers "not allowed" and
 // returns what removes it. A policy that is there already is the machine owner's
 // and stays as it is.
-func forbidServiceStarts() (func(), error) {
-	f, err := os.OpenFile(policyFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+func forbidServiceStarts(path string) (func(), error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
 	if errors.Is(err, os.ErrExist) {
 		return func() {}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("forbid service starts: %w", err)
 	}
-	release := func() { os.Remove(policyFile) }
+	release := func() { os.Remove(path) }
 	_, err = f.WriteString("#!/bin/sh\nexit 101\n")
 	if err = errors.Join(err, f.Close()); err != nil {
 		release()

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -23,8 +22,7 @@ type credential struct{ uid, gid uint32 }
 // the user that the servers run as. It is removed by Set.Stop.
 func (s *starter) folder(name string) (string, error) {
 	if s.set.dir == "" {
-		s.owner = serverUser()
-		dir, err := os.MkdirTemp(folderBase(s.owner), "flows-services-")
+		dir, err := os.MkdirTemp(folderBase(s.cfg.machine.owner), "flows-services-")
 		if err != nil {
 			return "", fmt.Errorf("make a private folder: %w", err)
 		}
@@ -42,10 +40,11 @@ func (s *starter) folder(name string) (string, error) {
 
 // own hands a path to the user that the servers run as.
 func (s *starter) own(path string) error {
-	if s.owner == nil {
+	owner := s.cfg.machine.owner
+	if owner == nil {
 		return nil
 	}
-	if err := os.Chown(path, int(s.owner.uid), int(s.owner.gid)); err != nil {
+	if err := os.Chown(path, int(owner.uid), int(owner.gid)); err != nil {
 		return fmt.Errorf("hand over %s: %w", path, err)
 	}
 	return nil
@@ -80,7 +79,7 @@ func (s *starter) writeFile(path, content string) error {
 func (s *starter) run(ctx context.Context, dir, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir // the caller's folder may be closed to that user
-	cmd.SysProcAttr = processAttributes(s.owner, syscall.SIGKILL)
+	cmd.SysProcAttr = processAttributes(s.cfg.machine.owner, syscall.SIGKILL)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", filepath.Base(program), err, tail(out))
 	}
@@ -112,7 +111,7 @@ func (s *starter) launch(name, dir string, end syscall.Signal, program string, a
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = processAttributes(s.owner, end)
+	cmd.SysProcAttr = processAttributes(s.cfg.machine.owner, end)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
@@ -188,7 +187,8 @@ func freePort(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("find a free port: %w", err)
 	}
 	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
 }
 
 // findProgram returns the path of the first program found, in PATH or in the

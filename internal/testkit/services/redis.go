@@ -29,7 +29,7 @@ func pingRedis(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	opt.MaxRetries = -1 // the callers repeat it themselves
+	opt.MaxRetries, opt.DialerRetries = -1, 1 // the callers repeat it themselves
 	client := redis.NewClient(opt)
 	defer client.Close()
 	return client.Ping(ctx).Err()

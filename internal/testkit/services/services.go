@@ -59,6 +59,23 @@ type Config struct {
 	Log io.Writer
 	// Getenv reads the environment. Default: os.Getenv.
 	Getenv func(string) string
+
+	// machine is replaced by tests of this package. Default: thisMachine.
+	machine *machine
+}
+
+// machine is what this package knows of the computer it runs on.
+type machine struct {
+	root bool
+	// owner is who servers run as; nil for whoever we are.
+	owner *credential
+	// policyFile is what Debian's package scripts ask before they start a
+	// service.
+	policyFile string
+}
+
+func thisMachine() *machine {
+	return &machine{root: os.Geteuid() == 0, owner: serverUser(), policyFile: "/usr/sbin/policy-rc.d"}
 }
 
 // Missing tells of a kind that could not be had.
@@ -114,9 +131,8 @@ var providers = map[Kind]provider{
 
 // starter carries what a provider needs while Start runs.
 type starter struct {
-	cfg   Config
-	set   *Set
-	owner *credential
+	cfg Config
+	set *Set
 
 	logMu sync.Mutex // servers that end by themselves are logged from their own goroutine
 }
@@ -141,6 +157,9 @@ func Start(ctx context.Context, cfg Config) (*Set, error) {
 	}
 	if cfg.Getenv == nil {
 		cfg.Getenv = os.Getenv
+	}
+	if cfg.machine == nil {
+		cfg.machine = thisMachine()
 	}
 
 	s := &starter{cfg: cfg, set: &Set{urls: map[Kind]string{}}}
