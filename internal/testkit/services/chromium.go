@@ -10,7 +10,7 @@ var chromiumPrograms = []string{"chromium", "chromium-browser", "google-chrome",
 
 // chromiumLocal finds the browser. It is not started: tests start their own.
 func chromiumLocal(_ context.Context, s *starter) (string, error) {
-	path, ok := findProgram(chromiumPrograms, []string{"/Applications/Chromium.app/Contents/MacOS"})
+	path, ok := s.findProgram(chromiumPrograms, []string{"/Applications/Chromium.app/Contents/MacOS"})
 	if !ok {
 		return "", errors.New("no chromium in PATH")
 	}

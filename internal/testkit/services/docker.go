@@ -13,7 +13,7 @@ import (
 // ping succeeds and makes Stop remove it. run holds docker's options, the image
 // and its command.
 func (s *starter) container(ctx context.Context, port string, run []string, ping func(ctx context.Context, address string) error) (string, error) {
-	docker, err := exec.LookPath("docker")
+	docker, err := s.cfg.machine.lookPath("docker")
 	if err != nil {
 		return "", errors.New("no docker in PATH")
 	}

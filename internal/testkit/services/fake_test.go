@@ -88,11 +88,11 @@ func fakeDocker(args []string) {
 		cmd.Env = append(os.Environ(), fakeVariable+"=redis-server")
 		fatal(cmd.Start())
 		fatal(os.WriteFile(filepath.Join(folder, "port"), []byte(port), 0o600))
-		fmt.Println(cmd.Process.Pid)
+		fmt.Fprintln(os.Stdout, cmd.Process.Pid)
 	case "port":
 		port, err := os.ReadFile(filepath.Join(folder, "port"))
 		fatal(err)
-		fmt.Println("127.0.0.1:" + string(port))
+		fmt.Fprintln(os.Stdout, "127.0.0.1:"+string(port))
 	case "rm":
 		pid, err := strconv.Atoi(args[len(args)-1])
 		fatal(err)

@@ -12,7 +12,7 @@ import (
 
 // install adds Debian packages without letting them start system services.
 func (s *starter) install(ctx context.Context, packages []string) error {
-	apt, err := exec.LookPath("apt-get")
+	apt, err := s.cfg.machine.lookPath("apt-get")
 	if err != nil {
 		return errors.New("no apt-get: not a Debian machine")
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -111,7 +112,7 @@ func (s *starter) postgresSettings() []string {
 }
 
 func postgresLocal(ctx context.Context, s *starter) (string, error) {
-	initdb, ok := findProgram([]string{"initdb"}, postgresFolders)
+	initdb, ok := s.findProgram([]string{"initdb"}, postgresFolders)
 	if !ok {
 		return "", errors.New("no initdb in PATH or where packages put it")
 	}
@@ -120,8 +121,8 @@ func postgresLocal(ctx context.Context, s *starter) (string, error) {
 		return "", fmt.Errorf("initdb: %w", err)
 	}
 	// The server must be of initdb's version, so it is taken from beside it.
-	program, ok := findProgram([]string{filepath.Join(filepath.Dir(initdb), "postgres")}, nil)
-	if !ok {
+	program := filepath.Join(filepath.Dir(initdb), "postgres")
+	if _, err := os.Stat(program); err != nil {
 		return "", fmt.Errorf("no postgres beside %s", initdb)
 	}
 

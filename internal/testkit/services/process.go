@@ -193,9 +193,9 @@ func freePort(ctx context.Context) (string, error) {
 
 // findProgram returns the path of the first program found, in PATH or in the
 // folders that match the patterns (the last match first: the newest version).
-func findProgram(names, patterns []string) (string, bool) {
+func (s *starter) findProgram(names, patterns []string) (string, bool) {
 	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
+		if path, err := s.cfg.machine.lookPath(name); err == nil {
 			return path, true
 		}
 		for _, pattern := range patterns {

@@ -74,7 +74,7 @@ func (s *starter) redisSettings(password string) [][2]string {
 }
 
 func redisLocal(ctx context.Context, s *starter) (string, error) {
-	program, ok := findProgram([]string{"redis-server", "valkey-server"}, nil)
+	program, ok := s.findProgram([]string{"redis-server", "valkey-server"}, nil)
 	if !ok {
 		return "", errors.New("no redis-server in PATH")
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"time"
@@ -72,10 +73,17 @@ type machine struct {
 	// policyFile is what Debian's package scripts ask before they start a
 	// service.
 	policyFile string
+	// lookPath finds a program.
+	lookPath func(name string) (string, error)
 }
 
 func thisMachine() *machine {
-	return &machine{root: os.Geteuid() == 0, owner: serverUser(), policyFile: "/usr/sbin/policy-rc.d"}
+	return &machine{
+		root:       os.Geteuid() == 0,
+		owner:      serverUser(),
+		policyFile: "/usr/sbin/policy-rc.d",
+		lookPath:   exec.LookPath,
+	}
 }
 
 // Missing tells of a kind that could not be had.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -15,22 +16,25 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// setup returns a Config for one kind, on a machine whose programs are only
+// setup returns a Config that wants Redis, on a machine whose programs are only
 // those that the test puts into the folder.
-func setup(t *testing.T, kind Kind, from ...Source) (Config, string) {
+func setup(t *testing.T, from ...Source) (Config, string) {
 	t.Helper()
 	dir := t.TempDir()
-	t.Setenv("PATH", dir)
 	return Config{
-		Need:    []Kind{kind},
-		From:    from,
-		Getenv:  func(string) string { return "" },
-		machine: &machine{policyFile: filepath.Join(dir, "policy")},
+		Need:   []Kind{Redis},
+		From:   from,
+		Getenv: func(string) string { return "" },
+		machine: &machine{
+			policyFile: filepath.Join(dir, "policy"),
+			lookPath:   func(name string) (string, error) { return exec.LookPath(filepath.Join(dir, name)) },
+		},
 	}, dir
 }
 
 func TestMissingServiceSaysWhyForEachSource(t *testing.T) {
-	cfg, _ := setup(t, Redis, Env, Local, Install, Docker)
+	t.Parallel()
+	cfg, _ := setup(t, Env, Local, Install, Docker)
 
 	set, err := Start(t.Context(), cfg)
 	require.NoError(t, err)
@@ -64,7 +68,8 @@ func TestNamedServerThatDoesNotAnswerIsAnError(t *testing.T) {
 }
 
 func TestLocalServerIsStartedAndStopped(t *testing.T) {
-	cfg, dir := setup(t, Redis, Local)
+	t.Parallel()
+	cfg, dir := setup(t, Local)
 	program(t, dir, "redis-server")
 	var log bytes.Buffer
 	cfg.Log = &log
@@ -86,7 +91,8 @@ func TestLocalServerIsStartedAndStopped(t *testing.T) {
 }
 
 func TestServerThatEndsAtOnceIsToldWithItsLog(t *testing.T) {
-	cfg, dir := setup(t, Redis, Local)
+	t.Parallel()
+	cfg, dir := setup(t, Local)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "redis-server"), []byte("#!/bin/sh\necho bad setting >&2\nexit 3\n"), 0o755))
 
 	set, err := Start(t.Context(), cfg)
@@ -97,7 +103,8 @@ func TestServerThatEndsAtOnceIsToldWithItsLog(t *testing.T) {
 }
 
 func TestStartGivesUpWhenItsContextEnds(t *testing.T) {
-	cfg, dir := setup(t, Redis, Local)
+	t.Parallel()
+	cfg, dir := setup(t, Local)
 	// It never answers, and would run for long.
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "redis-server"), []byte("#!/bin/sh\nexec /bin/sleep 60\n"), 0o755))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -108,11 +115,12 @@ func TestStartGivesUpWhenItsContextEnds(t *testing.T) {
 }
 
 func TestPackagesAreInstalledWithoutStartingServices(t *testing.T) {
-	cfg, dir := setup(t, Redis, Local, Install)
+	t.Parallel()
+	cfg, dir := setup(t, Local, Install)
 	cfg.machine.root = true
 	bin := filepath.Join(dir, "bin")
 	require.NoError(t, os.Mkdir(bin, 0o755))
-	t.Setenv("PATH", bin)
+	cfg.machine.lookPath = func(name string) (string, error) { return exec.LookPath(filepath.Join(bin, name)) }
 	program(t, bin, "apt-get", "FLOWS_TEST_APT_FOLDER="+dir)
 	program(t, dir, "redis-server") // found once apt-get has moved it to bin
 
@@ -146,7 +154,8 @@ func TestPolicyOfTheMachineStaysAsItIs(t *testing.T) {
 }
 
 func TestOnlyRootInstallsPackages(t *testing.T) {
-	cfg, dir := setup(t, Redis, Install)
+	t.Parallel()
+	cfg, dir := setup(t, Install)
 	program(t, dir, "apt-get", "FLOWS_TEST_APT_FOLDER="+dir)
 
 	set, err := Start(t.Context(), cfg)
@@ -156,7 +165,8 @@ func TestOnlyRootInstallsPackages(t *testing.T) {
 }
 
 func TestContainerIsStartedAndRemoved(t *testing.T) {
-	cfg, dir := setup(t, Redis, Docker)
+	t.Parallel()
+	cfg, dir := setup(t, Docker)
 	program(t, dir, "docker", "FLOWS_TEST_DOCKER_FOLDER="+dir)
 
 	set, err := Start(t.Context(), cfg)
@@ -170,7 +180,8 @@ func TestContainerIsStartedAndRemoved(t *testing.T) {
 }
 
 func TestDockerWithoutItsServerIsAReason(t *testing.T) {
-	cfg, dir := setup(t, Redis, Docker)
+	t.Parallel()
+	cfg, dir := setup(t, Docker)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\necho no daemon here >&2\nexit 1\n"), 0o755))
 
 	set, err := Start(t.Context(), cfg)
@@ -179,7 +190,8 @@ func TestDockerWithoutItsServerIsAReason(t *testing.T) {
 }
 
 func TestServeTriesAnotherPortWhenOneIsTaken(t *testing.T) {
-	cfg, dir := setup(t, Redis, Local)
+	t.Parallel()
+	cfg, dir := setup(t, Local)
 	cfg.Log = io.Discard
 	s := &starter{cfg: cfg, set: &Set{urls: map[Kind]string{}}}
 	defer s.set.Stop()

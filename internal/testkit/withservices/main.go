@@ -28,7 +28,7 @@ func main() {
 	// The channel holds a few: a second Ctrl-C must not get lost.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	os.Exit(run(os.Args[1:], signals, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Environ(), signals, os.Stdout, os.Stderr))
 }
 
 // options are the parsed flags.
@@ -93,20 +93,21 @@ func join[T ~string](items []T) string {
 }
 
 // run does the whole job and returns the exit code.
-func run(args []string, signals <-chan os.Signal, stdout, stderr *os.File) int {
+func run(args, environ []string, signals <-chan os.Signal, stdout, stderr *os.File) int {
 	o, err := parse(args, stderr)
 	if err != nil {
 		fmt.Fprintln(stderr, "withservices:", err)
 		return 2
 	}
 
+	o.services.Getenv = func(name string) string { return variable(environ, name) }
 	set, code := start(o.services, signals, stderr)
 	if set == nil {
 		return code
 	}
 	defer set.Stop()
 
-	if !report(set, stderr) && os.Getenv("CI") == "true" {
+	if !report(set, stderr) && variable(environ, "CI") == "true" {
 		fmt.Fprintln(stderr, "withservices: CI=true and services are missing: nothing was run")
 		return 1
 	}
@@ -123,7 +124,7 @@ func run(args []string, signals <-chan os.Signal, stdout, stderr *os.File) int {
 		<-signals
 		return 0
 	}
-	return runCommand(o.command, set.Environ(os.Environ()), signals, stderr)
+	return runCommand(o.command, set.Environ(environ), signals, stderr)
 }
 
 // start gets the services, and gives up when a signal comes.
@@ -167,6 +168,16 @@ func report(set *services.Set, stderr *os.File) bool {
 		fmt.Fprintf(stderr, "    To name one yourself, set %s.\n", services.Variable(m.Kind))
 	}
 	return len(set.Missing) == 0
+}
+
+// variable returns the value of an environment variable, or "".
+func variable(environ []string, name string) string {
+	for _, kv := range slices.Backward(environ) { // the last one counts, as for os/exec
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 func signalCode(sig os.Signal) int {

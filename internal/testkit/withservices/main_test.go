@@ -10,65 +10,77 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// setup returns a runner of this program with no way to get a service, and the
-// files it writes to.
-func setup(t *testing.T) (runner func(signals <-chan os.Signal, args ...string) int, output func() string) {
+// bundle runs this program with no way to get a service but the environment.
+type bundle struct {
+	file    *os.File
+	environ []string
+}
+
+func setup(t *testing.T) *bundle {
 	t.Helper()
-	for _, name := range []string{"CI", "FLOWS_TEST_DATABASE_URL", "FLOWS_TEST_REDIS_URL", "FLOWS_TEST_CHROMIUM"} {
-		t.Setenv(name, "")
-	}
 	file, err := os.Create(filepath.Join(t.TempDir(), "output"))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, file.Close()) })
-	return func(signals <-chan os.Signal, args ...string) int {
-			return run(append([]string{"-from=env"}, args...), signals, file, file)
-		}, func() string {
-			content, err := os.ReadFile(file.Name())
-			require.NoError(t, err)
-			return string(content)
-		}
+	return &bundle{file: file, environ: []string{"PATH=" + os.Getenv("PATH")}}
+}
+
+func (b *bundle) run(args ...string) int { return b.runUntil(nil, args...) }
+
+func (b *bundle) runUntil(signals <-chan os.Signal, args ...string) int {
+	return run(append([]string{"-from=env"}, args...), b.environ, signals, b.file, b.file)
+}
+
+func (b *bundle) output(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile(b.file.Name())
+	require.NoError(t, err)
+	return string(content)
 }
 
 func TestExitCodeIsTheCommands(t *testing.T) {
-	run, _ := setup(t)
-	require.Equal(t, 0, run(nil, "--", "true"))
-	require.Equal(t, 7, run(nil, "--", "sh", "-c", "exit 7"))
-	require.Equal(t, 1, run(nil, "--", "sh", "-c", "kill -9 $$"))
-	require.Equal(t, 127, run(nil, "--", "no-such-command"))
+	t.Parallel()
+	b := setup(t)
+	require.Equal(t, 0, b.run("--", "true"))
+	require.Equal(t, 7, b.run("--", "sh", "-c", "exit 7"))
+	require.Equal(t, 1, b.run("--", "sh", "-c", "kill -9 $$"))
+	require.Equal(t, 127, b.run("--", "no-such-command"))
 }
 
 func TestMissingServicesAreToldAndFailOnlyUnderCI(t *testing.T) {
-	run, output := setup(t)
+	t.Parallel()
+	b := setup(t)
 	ran := filepath.Join(t.TempDir(), "ran")
 
-	require.Equal(t, 0, run(nil, "--", "touch", ran))
+	require.Equal(t, 0, b.run("--", "touch", ran))
 	require.FileExists(t, ran)
-	require.Contains(t, output(), "NO POSTGRES: what needs it will not run.")
-	require.Contains(t, output(), "NO REDIS: what needs it will not run.")
-	require.Contains(t, output(), "env: FLOWS_TEST_REDIS_URL is not set")
+	require.Contains(t, b.output(t), "NO POSTGRES: what needs it will not run.")
+	require.Contains(t, b.output(t), "NO REDIS: what needs it will not run.")
+	require.Contains(t, b.output(t), "env: FLOWS_TEST_REDIS_URL is not set")
 
 	require.NoError(t, os.Remove(ran))
-	t.Setenv("CI", "true")
-	require.Equal(t, 1, run(nil, "--", "touch", ran))
+	b.environ = append(b.environ, "CI=true")
+	require.Equal(t, 1, b.run("--", "touch", ran))
 	require.NoFileExists(t, ran)
-	require.Contains(t, output(), "nothing was run")
+	require.Contains(t, b.output(t), "nothing was run")
 }
 
 func TestServicesAreNamedToTheCommand(t *testing.T) {
-	run, output := setup(t)
+	t.Parallel()
+	b := setup(t)
 	browser := filepath.Join(t.TempDir(), "browser")
 	require.NoError(t, os.WriteFile(browser, nil, 0o755))
-	t.Setenv("FLOWS_TEST_CHROMIUM", browser)
+	b.environ = append(b.environ, "FLOWS_TEST_CHROMIUM="+browser)
 	envFile := filepath.Join(t.TempDir(), "folder", "env")
 
-	require.Equal(t, 0, run(nil, "-need=chromium", "-env-file="+envFile, "--",
+	require.Equal(t, 0, b.run("-need=chromium", "-env-file="+envFile, "--",
 		"sh", "-c", `. "$0" && [ "$FLOWS_TEST_CHROMIUM" = "$1" ] && unset FLOWS_TEST_CHROMIUM`, envFile, browser))
 	require.NoFileExists(t, envFile, "it names servers that are gone")
-	require.Contains(t, output(), "chromium: the one named by FLOWS_TEST_CHROMIUM")
+	require.Contains(t, b.output(t), "chromium: the one named by FLOWS_TEST_CHROMIUM")
 }
 
 func TestSignalReachesAllOfTheCommandAndEndsIt(t *testing.T) {
-	run, _ := setup(t)
+	t.Parallel()
+	b := setup(t)
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
 
@@ -82,7 +94,7 @@ func TestSignalReachesAllOfTheCommandAndEndsIt(t *testing.T) {
 	}()
 	// The child of the command would outlive it.
 	script := `sleep 600 & echo $! > "$0.child"; exec 3> "$0"; wait`
-	require.Equal(t, 128+int(syscall.SIGTERM), run(signals, "--", "sh", "-c", script, fifo))
+	require.Equal(t, 128+int(syscall.SIGTERM), b.runUntil(signals, "--", "sh", "-c", script, fifo))
 
 	pid, err := os.ReadFile(fifo + ".child")
 	require.NoError(t, err)
@@ -90,12 +102,13 @@ func TestSignalReachesAllOfTheCommandAndEndsIt(t *testing.T) {
 }
 
 func TestFlagsAreChecked(t *testing.T) {
-	run, output := setup(t)
-	require.Equal(t, 2, run(nil, "-fsync=maybe", "--", "true"))
-	require.Equal(t, 2, run(nil, "-from=cloud", "--", "true"))
-	require.Contains(t, output(), "want on or off")
-	require.Contains(t, output(), `"cloud" is none of env,listening,local,install,docker`)
-	require.Equal(t, 1, run(nil, "-need=mysql", "--", "true"))
+	t.Parallel()
+	b := setup(t)
+	require.Equal(t, 2, b.run("-fsync=maybe", "--", "true"))
+	require.Equal(t, 2, b.run("-from=cloud", "--", "true"))
+	require.Contains(t, b.output(t), "want on or off")
+	require.Contains(t, b.output(t), `"cloud" is none of env,listening,local,install,docker`)
+	require.Equal(t, 1, b.run("-need=mysql", "--", "true"))
 }
 
 func TestProductGetsItsOwnDatabase(t *testing.T) {
