@@ -1,0 +1,379 @@
+package expression
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Template is a compiled JSON value with {{ … }} in its strings. It does not change
+// and may be rendered by many goroutines at once.
+type Template struct {
+	root part
+	refs Refs
+}
+
+// part is one value of a template.
+type part interface {
+	// render gives the value, taking its size from the rendering's room.
+	render(*rendering) (any, error)
+}
+
+type (
+	// fixedPart is a value without expressions.
+	fixedPart struct {
+		value any
+		size  int
+	}
+	// valuePart is a string that is exactly one expression.
+	valuePart struct{ segment }
+	// textPart is a string with expressions between other text.
+	textPart struct{ segments []segment }
+	listPart struct{ items []part }
+	// objectPart has its fields in the order of their names.
+	objectPart struct {
+		names  []string
+		fields []part
+	}
+)
+
+// segment is a piece of a string: text, or an expression when program is set.
+type segment struct {
+	text    string
+	program *Program
+	path    []any
+	start   int
+}
+
+// CompileTemplate prepares a template. v is a decoded JSON value or a
+// json.RawMessage. Expressions stand in the values of strings, never in the names of
+// fields. An error is an *Error with the Path to the string.
+//
+// A string that is exactly one {{ … }} keeps the type of its value. In any other
+// string the value is put in as text. \{{ stands for {{ as text.
+func CompileTemplate(v any, s Scope) (*Template, error) {
+	v, err := Normalize(v)
+	if err != nil {
+		return nil, &Error{Line: 1, Column: 1, Message: err.Error()}
+	}
+	c := templateCompiler{scope: s, programs: map[string]*Program{}}
+	root, problem := c.value(v, nil)
+	if problem != nil {
+		return nil, problem
+	}
+	return &Template{root: root, refs: c.refs}, nil
+}
+
+type templateCompiler struct {
+	scope    Scope
+	refs     Refs
+	programs map[string]*Program
+	count    int
+}
+
+// value compiles one value. A value without expressions becomes a fixedPart whole.
+func (c *templateCompiler) value(v any, path []any) (part, *Error) {
+	switch v := v.(type) {
+	case string:
+		return c.text(v, path)
+	case []any:
+		list := &listPart{items: make([]part, len(v))}
+		for i, e := range v {
+			item, err := c.value(e, append(path, i))
+			if err != nil {
+				return nil, err
+			}
+			list.items[i] = item
+		}
+		return list.fix(), nil
+	case map[string]any:
+		object := &objectPart{names: slices.Sorted(maps.Keys(v)), fields: make([]part, len(v))}
+		for i, name := range object.names {
+			field, err := c.value(v[name], append(path, name))
+			if err != nil {
+				return nil, err
+			}
+			object.fields[i] = field
+		}
+		return object.fix(), nil
+	}
+	return &fixedPart{v, 8}, nil
+}
+
+// fix gives the list as a fixedPart if everything in it is fixed.
+func (p *listPart) fix() part {
+	out, size := make([]any, len(p.items)), 2
+	for i, item := range p.items {
+		f, ok := item.(*fixedPart)
+		if !ok {
+			return p
+		}
+		out[i], size = f.value, size+f.size+1
+	}
+	return &fixedPart{out, size}
+}
+
+// fix gives the object as a fixedPart if everything in it is fixed.
+func (p *objectPart) fix() part {
+	out, size := make(map[string]any, len(p.names)), 2
+	for i, name := range p.names {
+		f, ok := p.fields[i].(*fixedPart)
+		if !ok {
+			return p
+		}
+		out[name], size = f.value, size+f.size+len(name)+4
+	}
+	return &fixedPart{out, size}
+}
+
+func (c *templateCompiler) text(s string, path []any) (part, *Error) {
+	pieces, err := scan(s)
+	if err != nil {
+		err.Path = slices.Clone(path)
+		return nil, err
+	}
+	segments := make([]segment, len(pieces))
+	for i, p := range pieces {
+		segments[i] = segment{text: p.text, path: slices.Clone(path)}
+		if !p.expression {
+			continue
+		}
+		if c.count++; c.count > MaxTemplateExpressions {
+			return nil, &Error{Path: slices.Clone(path), Source: p.text, Line: 1, Column: 1, Start: p.start, Message: fmt.Sprintf("the template has more than %d expressions", MaxTemplateExpressions)}
+		}
+		program := c.programs[p.text]
+		if program == nil {
+			if program, err = compile(p.text, c.scope, Any); err != nil {
+				err.Path, err.Start = slices.Clone(path), p.start
+				return nil, err
+			}
+			c.programs[p.text] = program
+			c.refs = c.refs.Merge(program.refs)
+		}
+		segments[i].program, segments[i].start = program, p.start
+	}
+	switch {
+	case len(segments) == 0:
+		return &fixedPart{"", 2}, nil
+	case len(segments) > 1:
+		return &textPart{segments}, nil
+	case segments[0].program != nil:
+		return &valuePart{segments[0]}, nil
+	}
+	return &fixedPart{segments[0].text, len(segments[0].text) + 2}, nil
+}
+
+// Refs tells what the expressions of the template read.
+func (t *Template) Refs() Refs { return t.refs }
+
+// Static tells whether the template has no expressions, so that it always renders
+// to the same value.
+func (t *Template) Static() bool {
+	_, ok := t.root.(*fixedPart)
+	return ok
+}
+
+// Render gives the template with its expressions replaced by their values for v. The
+// result may share lists and maps with the template and with v; it must not be
+// changed. An error is an *Error, or the error of ctx.
+func (t *Template) Render(ctx context.Context, v Vars) (any, error) {
+	if fixed, ok := t.root.(*fixedPart); ok {
+		return fixed.value, nil
+	}
+	return t.root.render(&rendering{ctx: ctx, vars: v, room: MaxRendered, fuel: maxTemplateFuel})
+}
+
+// RenderJSON is Render as JSON, with fields in the order of their names.
+func (t *Template) RenderJSON(ctx context.Context, v Vars) (json.RawMessage, error) {
+	out, err := t.Render(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := encode(out)
+	switch {
+	case err != nil:
+		return nil, &Error{Line: 1, Column: 1, Message: err.Error()}
+	case len(raw) > MaxRendered:
+		return nil, &Error{Line: 1, Column: 1, Message: errTooLarge.Error()}
+	}
+	return raw, nil
+}
+
+// rendering is the state of one Render.
+type rendering struct {
+	ctx  context.Context // for the length of one Render only
+	vars Vars
+	room int
+	fuel int
+}
+
+func (r *rendering) take(n int, path []any) error {
+	if r.room -= n; r.room < 0 {
+		return &Error{Path: path, Line: 1, Column: 1, Message: errTooLarge.Error()}
+	}
+	return nil
+}
+
+func (s *segment) fail(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	e.Path, e.Start = s.path, s.start
+	return e
+}
+
+// eval gives the value of an expression segment.
+func (s *segment) eval(r *rendering) (any, error) {
+	fuel := min(maxFuel, r.fuel)
+	f := newFrame(r.ctx, r.vars, fuel)
+	v, room, err := s.program.eval(f, r.room)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	r.fuel -= fuel - f.fuel
+	r.room = room
+	return v, nil
+}
+
+func (p *fixedPart) render(r *rendering) (any, error) {
+	return p.value, r.take(p.size, nil)
+}
+
+func (p *valuePart) render(r *rendering) (any, error) { return p.eval(r) }
+
+func (p *textPart) render(r *rendering) (any, error) {
+	var b []byte
+	for i := range p.segments {
+		s := &p.segments[i]
+		if s.program == nil {
+			b = append(b, s.text...)
+			if err := r.take(len(s.text), s.path); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		v, err := s.eval(r)
+		if err != nil {
+			return nil, err
+		}
+		before := len(b)
+		if b, err = appendText(b, v); err != nil {
+			return nil, s.fail(errorAt(s.program.source, 0, err.Error()))
+		}
+		// The value has been paid for; JSON escapes may have made its text longer.
+		if len(b)-before > MaxRendered {
+			return nil, s.fail(errorAt(s.program.source, 0, errTooLarge.Error()))
+		}
+	}
+	return string(b), nil
+}
+
+func (p *listPart) render(r *rendering) (any, error) {
+	list := make([]any, len(p.items))
+	for i, item := range p.items {
+		v, err := item.render(r)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = v
+	}
+	return list, nil
+}
+
+func (p *objectPart) render(r *rendering) (any, error) {
+	m := make(map[string]any, len(p.names))
+	for i, name := range p.names {
+		v, err := p.fields[i].render(r)
+		if err != nil {
+			return nil, err
+		}
+		m[name] = v
+	}
+	return m, nil
+}
+
+// piece is a stretch of a template's string.
+type piece struct {
+	text       string
+	expression bool
+	start      int // where an expression begins, in characters
+}
+
+// scan cuts a string into text and expressions.
+func scan(s string) ([]piece, *Error) {
+	var pieces []piece
+	var text strings.Builder
+	flush := func() {
+		if text.Len() > 0 {
+			pieces = append(pieces, piece{text: text.String()})
+			text.Reset()
+		}
+	}
+	for rest := 0; ; {
+		open := strings.Index(s[rest:], "{{")
+		if open < 0 {
+			text.WriteString(s[rest:])
+			flush()
+			return pieces, nil
+		}
+		open += rest
+		if open > rest && s[open-1] == '\\' {
+			text.WriteString(s[rest:open-1] + "{{")
+			rest = open + 2
+			continue
+		}
+		text.WriteString(s[rest:open])
+		flush()
+		start := open + 2
+		end := expressionEnd(s, start)
+		offset := utf8.RuneCountInString(s[:start])
+		if end < 0 {
+			e := errorAt(s, offset-2, `{{ is not closed with }}; to have it as text write \{{`)
+			return nil, e
+		}
+		pieces = append(pieces, piece{text: s[start:end], expression: true, start: offset})
+		rest = end + 2
+	}
+}
+
+// expressionEnd gives where the }} stands that closes an expression which begins at
+// start, or -1. Braces of objects and whatever stands in quotes or comments belong to
+// the expression.
+func expressionEnd(s string, start int) int {
+	depth := 0
+	for i := start; i < len(s); {
+		if strings.HasPrefix(s[i:], "//") {
+			// A comment ends with its line, and with the expression too.
+			n := strings.IndexAny(s[i:], "\n}")
+			if n < 0 {
+				return -1
+			}
+			i += n
+			continue
+		}
+		if end := skipQuoted(s, i); end > i {
+			i = end
+			continue
+		}
+		switch s[i] {
+		case '{':
+			depth++
+		case '}':
+			if depth == 0 {
+				if strings.HasPrefix(s[i:], "}}") {
+					return i
+				}
+				return -1
+			}
+			depth--
+		}
+		i++
+	}
+	return -1
+}
