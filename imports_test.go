@@ -25,7 +25,7 @@ type folder struct {
 
 // leaves are the small packages that anybody above models and tasks may use.
 var leaves = []string{
-	"internal/broker", "internal/clock", "internal/egress", "internal/ids", "internal/obs", "internal/seal",
+	"internal/apikey", "internal/broker", "internal/clock", "internal/egress", "internal/ids", "internal/obs", "internal/seal",
 }
 
 // layout is the table of imports of docs/architecture.md. A folder that is not
