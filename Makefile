@@ -18,8 +18,9 @@ GOLANGCI_LINT ?= golangci-lint
 # would not pass SIGTERM on.
 WITHSERVICES := bin/withservices
 
-# What the tests need. The browser is for the console's tests.
-NEED ?= postgres,redis
+# What the tests need: the C compiler for -race; a browser only for the tests of
+# the console, which are left out where there is none.
+NEED ?= postgres,redis,cc
 # What to test, and how.
 PKG ?= ./...
 TESTFLAGS ?= -race

@@ -20,7 +20,12 @@ const (
 	Postgres Kind = "postgres"
 	Redis    Kind = "redis"
 	Chromium Kind = "chromium"
+	// CC is a C compiler, which go test -race needs.
+	CC Kind = "cc"
 )
+
+// kinds lists every kind, in the order their variables are told in.
+var kinds = []Kind{Postgres, Redis, Chromium, CC}
 
 // Source is one way to get a service.
 type Source string
@@ -133,7 +138,12 @@ var providers = map[Kind]provider{
 	Chromium: {
 		env:      "FLOWS_TEST_CHROMIUM",
 		packages: []string{"chromium"},
-		local:    chromiumLocal,
+		local:    programLocal(Chromium, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+	},
+	CC: {
+		env:      "CC",
+		packages: []string{"gcc", "libc6-dev"},
+		local:    programLocal(CC, "gcc", "clang", "cc"),
 	},
 }
 
@@ -257,8 +267,8 @@ func (s *starter) fromEnv(ctx context.Context, kind Kind, p provider) (string, e
 		err = pingPostgres(ctx, url)
 	case Redis:
 		err = pingRedis(ctx, url)
-	case Chromium:
-		_, err = os.Stat(url)
+	case Chromium, CC:
+		_, err = s.cfg.machine.lookPath(strings.Fields(url)[0]) // CC may hold options
 	}
 	if err != nil {
 		return "", &orderError{fmt.Errorf("%s is set but cannot be used: %w", p.env, err)}
@@ -273,7 +283,7 @@ func (s *starter) logf(format string, args ...any) {
 	fmt.Fprintf(s.cfg.Log, "services: "+format+"\n", args...)
 }
 
-// URL returns where the service is (for Chromium: the program's path), or "".
+// URL returns where the service is (of a program: its path), or "".
 func (s *Set) URL(kind Kind) string { return s.urls[kind] }
 
 // Environ returns base with the variables that name the services set, and those
@@ -286,7 +296,7 @@ func (s *Set) Environ(base []string) []string {
 			env = append(env, kv)
 		}
 	}
-	for _, kind := range []Kind{Postgres, Redis, Chromium} {
+	for _, kind := range kinds {
 		if url := s.urls[kind]; url != "" {
 			env = append(env, providers[kind].env+"="+url)
 		}

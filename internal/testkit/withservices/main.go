@@ -41,7 +41,7 @@ type options struct {
 func parse(args []string, stderr *os.File) (options, error) {
 	flags := flag.NewFlagSet("withservices", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	need := flags.String("need", "postgres,redis", "services to get: postgres, redis, chromium")
+	need := flags.String("need", "postgres,redis", "services to get: postgres, redis, chromium, cc")
 	from := flags.String("from", join(services.AllSources()), "sources to try, in order")
 	fsync := flags.String("fsync", "off", "on: servers started here keep what they acknowledged, as in production; off: fast")
 	databases := flags.String("databases", "", "databases to create beside the tests' own, in a PostgreSQL started here")
@@ -124,6 +124,10 @@ func run(args, environ []string, signals <-chan os.Signal, stdout, stderr *os.Fi
 		<-signals
 		return 0
 	}
+	if isMissing(set, services.CC) && slices.Contains(o.command, "-race") {
+		fmt.Fprintln(stderr, "withservices: NO RACE DETECTOR: it needs a C compiler; running without -race")
+		o.command = slices.DeleteFunc(o.command, func(arg string) bool { return arg == "-race" })
+	}
 	return runCommand(o.command, set.Environ(environ), signals, stderr)
 }
 
@@ -156,6 +160,10 @@ func start(cfg services.Config, signals <-chan os.Signal, stderr *os.File) (*ser
 		}
 		return nil, signalCode(sig)
 	}
+}
+
+func isMissing(set *services.Set, kind services.Kind) bool {
+	return slices.ContainsFunc(set.Missing, func(m services.Missing) bool { return m.Kind == kind })
 }
 
 // report says plainly what is missing, and returns whether nothing is.

@@ -64,6 +64,13 @@ func TestMissingServicesAreToldAndFailOnlyUnderCI(t *testing.T) {
 	require.Contains(t, b.output(t), "nothing was run")
 }
 
+func TestRaceDetectorIsLeftOutWithoutCompiler(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	require.Equal(t, 0, b.run("-need=cc", "--", "sh", "-c", `[ $# = 1 ] && [ "$1" = ./... ]`, "sh", "-race", "./..."))
+	require.Contains(t, b.output(t), "running without -race")
+}
+
 func TestServicesAreNamedToTheCommand(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
