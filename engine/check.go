@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/10ex/flows/models"
+)
+
+// Draft is a version that has not been saved.
+type Draft struct {
+	Graph       *models.Graph
+	InputSchema json.RawMessage
+	Output      json.RawMessage
+	Settings    json.RawMessage
+}
+
+// Check tells everything wrong with a draft, and what is allowed but looks
+// wrong. Places begin with graph, input_schema, output or settings. What passes
+// can be saved and run. err is for a store that does not answer.
+func (e *Engine) Check(ctx context.Context, ws models.WorkspaceID, d Draft) (errs, warnings []models.FieldError, err error) {
+	_, errs, warnings = compile(&models.Version{Graph: d.Graph, InputSchema: d.InputSchema, Output: d.Output})
+	if d.Graph == nil || len(d.Graph.Steps) > models.MaxSteps {
+		return errs, warnings, nil
+	}
+	missing, err := e.unknown(ctx, ws, d.Graph)
+	if err != nil {
+		return nil, nil, err
+	}
+	errs = append(errs, missing...)
+	errs = append(errs, checkSettings(d.Settings)...)
+	return errs, warnings, nil
+}
+
+// unknown names the agents, connectors and actions of a graph that do not exist.
+func (e *Engine) unknown(ctx context.Context, ws models.WorkspaceID, g *models.Graph) ([]models.FieldError, error) {
+	var slugs []string
+	for _, s := range g.Steps {
+		if s.Type == models.StepTypeAgent && s.Agent != "" {
+			slugs = append(slugs, s.Agent)
+		}
+	}
+	slices.Sort(slugs)
+	slugs = slices.Compact(slugs)
+	var known []string
+	if len(slugs) > 0 {
+		var err error
+		if known, err = e.deps.Store.For(ws).KnownAgents(ctx, slugs); err != nil {
+			return nil, err
+		}
+	}
+	var errs []models.FieldError
+	add := func(i int, field, msg string) {
+		errs = append(errs, models.FieldError{Loc: []any{"graph", "steps", i, field}, Msg: msg, Type: "unknown"})
+	}
+	for i, s := range g.Steps {
+		switch {
+		case s.Type == models.StepTypeAgent && s.Agent != "" && !slices.Contains(known, s.Agent):
+			add(i, "agent", fmt.Sprintf("there is no agent %q", s.Agent))
+		case s.Type != models.StepTypeConnector || s.Connector == "":
+		case !e.deps.Catalogue.HasConnector(s.Connector):
+			add(i, "connector", fmt.Sprintf("there is no connector %q", s.Connector))
+		case s.Action != "" && !e.deps.Catalogue.HasAction(s.Connector, s.Action):
+			add(i, "action", fmt.Sprintf("connector %q has no action %q", s.Connector, s.Action))
+		}
+	}
+	return errs, nil
+}
+
+// checkSettings refuses every setting: starts are not controlled yet, and a
+// setting that is accepted and ignored would be a lie.
+func checkSettings(raw json.RawMessage) []models.FieldError {
+	if len(raw) == 0 || string(raw) == "null" || string(raw) == "{}" {
+		return nil
+	}
+	var m map[string]json.RawMessage
+	if json.Unmarshal(raw, &m) != nil {
+		return []models.FieldError{{Loc: []any{"settings"}, Msg: "settings are an object", Type: "invalid"}}
+	}
+	var errs []models.FieldError
+	for k := range m {
+		errs = append(errs, models.FieldError{Loc: []any{"settings", k}, Msg: fmt.Sprintf("the setting %q is not known", k), Type: "unknown"})
+	}
+	slices.SortFunc(errs, func(a, b models.FieldError) int { return slices.Compare([]string{a.Msg}, []string{b.Msg}) })
+	return errs
+}

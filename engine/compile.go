@@ -1,0 +1,226 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/10ex/flows/engine/expression"
+	"github.com/10ex/flows/models"
+)
+
+// compiler turns a version into a definition and gathers everything wrong with
+// it. Places begin with graph, input_schema, output or settings.
+type compiler struct {
+	def      *definition
+	stepIDs  []string
+	errs     []models.FieldError
+	warnings []models.FieldError
+}
+
+// compile makes the definition of a version. With errors there is none.
+func compile(v *models.Version) (*definition, []models.FieldError, []models.FieldError) {
+	c := &compiler{def: &definition{
+		workspace: v.WorkspaceID, workflow: v.WorkflowID, version: v.Number, nodes: map[string]*node{},
+	}}
+	if v.Graph == nil {
+		v.Graph = &models.Graph{}
+	}
+	c.errs = append(c.errs, models.Under(v.Graph.Validate(), "graph")...)
+	if len(c.errs) == 0 {
+		c.graph(v.Graph)
+		c.def.link()
+		c.look()
+	}
+	c.schema(v.InputSchema)
+	if len(v.Output) > 0 && string(v.Output) != "null" {
+		c.def.output = c.template(v.Output, expression.Scope{Steps: c.stepIDs}, "output")
+	}
+	if len(c.errs) > 0 {
+		return nil, c.errs, c.warnings
+	}
+	return c.def, nil, c.warnings
+}
+
+func (c *compiler) add(typ, msg string, loc ...any) {
+	c.errs = append(c.errs, models.FieldError{Loc: loc, Msg: msg, Type: typ})
+}
+
+func (c *compiler) graph(g *models.Graph) {
+	for i := range g.Steps {
+		n := &node{def: &g.Steps[i]}
+		c.def.nodes[n.id()] = n
+		c.def.order = append(c.def.order, n)
+		c.stepIDs = append(c.stepIDs, n.id())
+	}
+	for i, n := range c.def.order {
+		c.step(n, "graph", "steps", i)
+	}
+	for i, e := range g.Edges {
+		ed := &edge{from: c.def.nodes[e.From], to: c.def.nodes[e.To], isDefault: e.Default}
+		if ed.from.def.Type == models.StepTypeBranch {
+			if e.When != "" {
+				ed.when = c.program(e.When, expression.Bool, c.scope(), "graph", "edges", i, "when")
+				if ed.when != nil {
+					ed.from.starting = ed.from.starting.Merge(ed.when.Refs())
+				}
+			}
+		} else {
+			ed.on = e.Outcome()
+		}
+		ed.from.out = append(ed.from.out, ed)
+		ed.to.in = append(ed.to.in, ed)
+	}
+}
+
+func (c *compiler) scope() expression.Scope { return expression.Scope{Steps: c.stepIDs} }
+
+func (c *compiler) step(n *node, at ...any) {
+	s := n.def
+	loc := func(rest ...any) []any { return append(append([]any{}, at...), rest...) }
+	if s.If != "" {
+		n.condition = c.program(s.If, expression.Bool, c.scope(), loc("if")...)
+		c.reads(n, n.condition)
+	}
+	switch s.Type {
+	case models.StepTypeAgent, models.StepTypeConnector:
+		scope := c.scope()
+		if s.Foreach != "" {
+			n.foreach = c.program(s.Foreach, expression.List, scope, loc("foreach")...)
+			c.reads(n, n.foreach)
+			n.parallel = 10
+			if s.MaxParallel != nil {
+				n.parallel = *s.MaxParallel
+			}
+			scope.Item = true
+		}
+		if len(s.Input) > 0 {
+			if n.input = c.template(s.Input, scope, loc("input")...); n.input != nil {
+				n.starting = n.starting.Merge(n.input.Refs())
+			}
+		}
+		n.timeout = c.duration(s.Timeout, defaultTimeout, maxTimeout, loc("timeout")...)
+		n.retry = c.retry(s.Retry, loc)
+	case models.StepTypeWait:
+		c.wait(n, loc)
+	}
+}
+
+// maxTimeout bounds an attempt: a step that needs longer should wait, not run.
+const maxTimeout = 24 * time.Hour
+
+func (c *compiler) wait(n *node, loc func(...any) []any) {
+	s := n.def
+	switch {
+	case s.For != "":
+		n.waitFor = c.duration(s.For, 0, 0, loc("for")...)
+	case s.Until != "":
+		n.until = c.program(s.Until, expression.Time, c.scope(), loc("until")...)
+		c.reads(n, n.until)
+	case s.Event != nil:
+		n.waitTimeout = c.duration(s.Event.Timeout, 0, 0, loc("event", "timeout")...)
+		if s.Event.Match != "" {
+			scope := c.scope()
+			scope.Event = true
+			n.match = c.program(s.Event.Match, expression.Bool, scope, loc("event", "match")...)
+		}
+		if len(s.Event.Type) > 200 {
+			c.add("limit", "an event type has at most 200 characters", loc("event", "type")...)
+		}
+	case s.Approval != nil:
+		n.waitTimeout = c.duration(s.Approval.Timeout, 0, 0, loc("approval", "timeout")...)
+	}
+}
+
+func (c *compiler) reads(n *node, p *expression.Program) {
+	if p != nil {
+		n.starting = n.starting.Merge(p.Refs())
+	}
+}
+
+func (c *compiler) retry(r *models.Retry, loc func(...any) []any) retryPolicy {
+	if r == nil {
+		return retryPolicy{maxAttempts: 1}
+	}
+	p := retryPolicy{maxAttempts: defaultMaxAttempts, multiplier: defaultMultiplier, jitter: true}
+	if r.MaxAttempts != nil {
+		p.maxAttempts = *r.MaxAttempts
+	}
+	if r.Multiplier != nil {
+		p.multiplier = *r.Multiplier
+	}
+	if r.Jitter != nil {
+		p.jitter = *r.Jitter
+	}
+	p.initial = c.duration(r.Initial, defaultInitial, 0, loc("retry", "initial")...)
+	p.max = c.duration(r.Max, max(defaultMax, p.initial), 0, loc("retry", "max")...)
+	return p
+}
+
+func (c *compiler) duration(s string, def, limit time.Duration, loc ...any) time.Duration {
+	if s == "" {
+		return def
+	}
+	d, err := expression.ParseDuration(s)
+	if err != nil {
+		c.add("duration", err.Error(), loc...)
+		return def
+	}
+	if limit > 0 && d > limit {
+		c.add("limit", fmt.Sprintf("at most %s are allowed", expression.FormatDuration(limit)), loc...)
+	}
+	return d
+}
+
+// program compiles an expression. {{ … }} around all of it is what people write
+// who come from templates, and means the same.
+func (c *compiler) program(src string, kind expression.Kind, scope expression.Scope, loc ...any) *expression.Program {
+	if t := strings.TrimSpace(src); strings.HasPrefix(t, "{{") && strings.HasSuffix(t, "}}") && strings.Count(t, "{{") == 1 {
+		src = strings.TrimSpace(t[2 : len(t)-2])
+	}
+	p, err := expression.Compile(src, scope, kind)
+	if err != nil {
+		c.expressionError(err, loc)
+		return nil
+	}
+	return p
+}
+
+func (c *compiler) template(raw json.RawMessage, scope expression.Scope, loc ...any) *expression.Template {
+	t, err := expression.CompileTemplate(raw, scope)
+	if err != nil {
+		c.expressionError(err, loc)
+		return nil
+	}
+	return t
+}
+
+func (c *compiler) expressionError(err error, loc []any) {
+	var e *expression.Error
+	if !errors.As(err, &e) {
+		c.add("expression", "the expression could not be read", loc...)
+		return
+	}
+	c.add("expression", fmt.Sprintf("%s (line %d, column %d)", e.Message, e.Line, e.Column), append(loc, e.Path...)...)
+}
+
+// look warns of what is allowed but cannot be meant: reading a step that has not
+// run yet, and steps whose failure nobody hears of.
+func (c *compiler) look() {
+	below := map[string]map[string]bool{}
+	for _, n := range c.def.order {
+		below[n.id()] = n.below()
+	}
+	for i, n := range c.def.order {
+		for _, ref := range n.starting.Steps {
+			if up := below[ref.ID]; up == nil || ref.ID == n.id() || !up[n.id()] {
+				c.warnings = append(c.warnings, models.FieldError{
+					Loc: []any{"graph", "steps", i}, Type: "order",
+					Msg: fmt.Sprintf("step %q reads step %q, which does not come before it", n.id(), ref.ID),
+				})
+			}
+		}
+	}
+}

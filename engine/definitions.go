@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+)
+
+// definitions keeps compiled versions. A version never changes, so an entry is
+// true for ever; the bound only keeps memory in check.
+type definitions struct {
+	store *store.Store
+	mu    sync.RWMutex
+	known map[definitionKey]*definition
+}
+
+type definitionKey struct {
+	workspace models.WorkspaceID
+	workflow  models.WorkflowID
+	version   int
+}
+
+const maxDefinitions = 2000
+
+func newDefinitions(s *store.Store) *definitions {
+	return &definitions{store: s, known: map[definitionKey]*definition{}}
+}
+
+// get gives a version's definition, compiled at most once a process in most cases.
+func (d *definitions) get(ctx context.Context, ws models.WorkspaceID, wf models.WorkflowID, version int) (*definition, error) {
+	key := definitionKey{ws, wf, version}
+	d.mu.RLock()
+	def := d.known[key]
+	d.mu.RUnlock()
+	if def != nil {
+		return def, nil
+	}
+	v, err := d.store.For(ws).Version(ctx, wf, version)
+	if err != nil {
+		return nil, fmt.Errorf("workflow %s version %d: %w", wf, version, err)
+	}
+	def, errs, _ := compile(v)
+	if def == nil {
+		return nil, fmt.Errorf("workflow %s version %d does not compile: %w", wf, version, errors.New(errs[0].Msg))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.known) >= maxDefinitions {
+		clear(d.known) // rare, and cheaper to fill again than to keep an order
+	}
+	d.known[key] = def
+	return def, nil
+}

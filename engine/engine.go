@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+	"github.com/10ex/flows/tasks"
+)
+
+// Enqueuer delivers steps that are ready and waits that end soon. It is called
+// after the commit and its failures are logged by it: losing a delivery is safe.
+type Enqueuer interface {
+	Enqueue(ctx context.Context, deliveries []Delivery)
+}
+
+// Notifier tells the watchers of runs, in whatever process, that their logs have
+// grown. Losing a notice is safe: watchers look by themselves now and then.
+type Notifier interface {
+	Notify(ctx context.Context, notices []Notice)
+}
+
+// Catalogue knows which actions of which connectors exist.
+type Catalogue interface {
+	HasConnector(connector string) bool
+	HasAction(connector, action string) bool
+}
+
+// Delivery is one hint that something can be done.
+type Delivery struct {
+	Task tasks.Step
+	Wake bool      // a wait ends, rather than a step begins
+	At   time.Time // not before; zero means now
+}
+
+// Notice says how far a run's log has grown.
+type Notice struct {
+	Workspace models.WorkspaceID `json:"ws"`
+	Run       models.RunID       `json:"run"`
+	Seq       int64              `json:"seq"`
+	Ended     bool               `json:"ended,omitempty"`
+}
+
+// Deps are what an Engine works with. All are required but Log.
+type Deps struct {
+	Store     *store.Store
+	Clock     clock.Clock
+	Enqueuer  Enqueuer
+	Notifier  Notifier
+	Catalogue Catalogue
+	Log       *slog.Logger
+}
+
+// Config are the engine's settings.
+type Config struct {
+	// Lease is how long a worker owns a step without a sign of life. Default 20s.
+	Lease time.Duration
+	// Redeliver is how long a queued step may stay unclaimed before the sweep
+	// delivers it again. It doubles with every time. Default 5s.
+	Redeliver time.Duration
+	// Horizon is how far ahead tasks are put into the queue. What is due later
+	// stays in the database until then. Default 10m.
+	Horizon time.Duration
+	// MaxCrashes is how often a step may take its worker down. Default 3.
+	MaxCrashes int
+	// Lanes is how many groups may be in commit at once. Default 2, and 1 on an
+	// embedded store.
+	Lanes int
+	// GroupSize bounds the operations of one commit. Default 64.
+	GroupSize int
+}
+
+// Engine is the one way to change runs. It may be used concurrently, and any
+// number of engines may work on one database.
+type Engine struct {
+	deps  Deps
+	cfg   Config
+	log   *slog.Logger
+	cache *definitions
+	lanes []*lane
+}
+
+// New makes an Engine. Close ends it.
+func New(deps Deps, cfg Config) (*Engine, error) {
+	if deps.Store == nil || deps.Clock == nil || deps.Enqueuer == nil || deps.Notifier == nil || deps.Catalogue == nil {
+		return nil, errors.New("engine: a dependency is missing")
+	}
+	if deps.Log == nil {
+		deps.Log = obs.Discard()
+	}
+	cfg.Lease = orDefault(cfg.Lease, 20*time.Second)
+	cfg.Redeliver = orDefault(cfg.Redeliver, 5*time.Second)
+	cfg.Horizon = orDefault(cfg.Horizon, 10*time.Minute)
+	cfg.MaxCrashes = orDefault(cfg.MaxCrashes, 3)
+	cfg.GroupSize = orDefault(cfg.GroupSize, 64)
+	if deps.Store.Embedded() {
+		cfg.Lanes = 1 // SQLite has one writer
+	}
+	cfg.Lanes = orDefault(cfg.Lanes, 2)
+	e := &Engine{deps: deps, cfg: cfg, log: deps.Log, cache: newDefinitions(deps.Store)}
+	e.startLanes()
+	return e, nil
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Lease is how long a claim lasts without a heartbeat.
+func (e *Engine) Lease() time.Duration { return e.cfg.Lease }
+
+// StartRequest asks for a run.
+type StartRequest struct {
+	Workspace models.WorkspaceID
+	Workflow  models.WorkflowID
+	// Version is the one to run. Nil: the current one.
+	Version *int
+	// ID is the run's. Where a run with it exists already, that one is returned
+	// and nothing is started: this is what makes a repeated request harmless.
+	ID        models.RunID
+	Payload   json.RawMessage // nil: {}
+	Metadata  map[string]string
+	Trigger   models.TriggerType
+	TriggerID *models.TriggerID
+	EventID   *models.EventID
+}
+
+// RerunRequest asks for a run like an earlier one.
+type RerunRequest struct {
+	ID models.RunID // of the new run; as in StartRequest
+	// FromStep keeps everything that does not come after this step as it was.
+	// Empty: from the start. The earlier run has to have ended.
+	FromStep string
+	// Version to run. Nil: the one of the earlier run.
+	Version *int
+	// Payload to run with. Nil: the earlier run's.
+	Payload json.RawMessage
+}
+
+// Decision is a person's answer to an approval.
+type Decision struct {
+	Approved bool
+	Comment  string
+	Data     json.RawMessage
+	By       string // who decided, for the log: a key's prefix
+}
+
+// Signal is an event that wakes a wait for it.
+type Signal struct {
+	EventID models.EventID
+	Event   json.RawMessage // {id,type,source,data,occurred_at}: the step's output
+}

@@ -1,0 +1,383 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+)
+
+// op is one operation on one run, on its way through a lane.
+type op struct {
+	ref  store.RunRef
+	what happening
+	// def is set for a run that does not exist yet.
+	def *definition
+	// then gives what happens next in the same transaction, if anything.
+	then func(p *plan) happening
+
+	plans []*plan
+	run   *models.Run // as it is after the operation
+	err   error
+	done  chan struct{}
+}
+
+// lane gathers operations into groups and commits one group at a time. A lone
+// operation goes at once; what arrives while a group is in commit makes the next.
+// Operations on one run always take the same lane, so lanes do not wait for each
+// other's locks.
+type lane struct {
+	e    *Engine
+	ops  chan *op
+	stop chan struct{}
+	wg   sync.WaitGroup
+}
+
+const (
+	laneQueue     = 4096
+	commitTimeout = 15 * time.Second
+	maxTries      = 5
+)
+
+func (e *Engine) startLanes() {
+	for range e.cfg.Lanes {
+		l := &lane{e: e, ops: make(chan *op, laneQueue), stop: make(chan struct{})}
+		e.lanes = append(e.lanes, l)
+		l.wg.Add(1)
+		go l.loop()
+	}
+}
+
+// errClosed is what operations after Close get.
+var errClosed = fmt.Errorf("the engine is closed: %w", models.ErrUnavailable)
+
+// Close commits what has been handed in and stops. Nothing may be handed in
+// during or after it.
+func (e *Engine) Close(context.Context) error {
+	for _, l := range e.lanes {
+		close(l.stop)
+	}
+	for _, l := range e.lanes {
+		l.wg.Wait()
+	}
+	return nil
+}
+
+// do hands an operation to its lane and waits until it is committed.
+func (e *Engine) do(ctx context.Context, o *op) error {
+	o.done = make(chan struct{})
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(o.ref.Run))
+	l := e.lanes[h.Sum32()%uint32(len(e.lanes))]
+	select {
+	case l.ops <- o:
+	case <-l.stop:
+		return errClosed
+	case <-ctx.Done():
+		return ctxError(ctx)
+	}
+	select {
+	case <-o.done:
+		return o.err
+	case <-ctx.Done():
+		return ctxError(ctx) // it may still be committed; whoever asks again will see
+	}
+}
+
+// ctxError tells a deadline, which is an outage to the caller, from one who left.
+func ctxError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("the engine did not answer in time: %w", models.ErrUnavailable)
+	}
+	return ctx.Err()
+}
+
+func (l *lane) loop() {
+	defer l.wg.Done()
+	for {
+		select {
+		case first := <-l.ops:
+			l.commit(l.gather(first))
+		case <-l.stop:
+			for { // what was handed in before still counts
+				select {
+				case o := <-l.ops:
+					l.commit(l.gather(o))
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+func (l *lane) gather(first *op) []*op {
+	group := []*op{first}
+	for len(group) < l.e.cfg.GroupSize {
+		select {
+		case o := <-l.ops:
+			group = append(group, o)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+// commit commits a group. If it fails for a reason that is not the database's,
+// each operation is tried alone, so that one cannot spoil the others.
+func (l *lane) commit(group []*op) {
+	g, err := l.try(group)
+	switch {
+	case err == nil:
+		l.e.handOver(g)
+	case len(group) > 1 && !errors.Is(err, models.ErrUnavailable):
+		for _, o := range group {
+			l.commit([]*op{o})
+		}
+		return
+	default:
+		for _, o := range group {
+			o.err = err
+		}
+	}
+	for _, o := range group {
+		close(o.done)
+	}
+}
+
+// try commits a group, again if the database gave it up for a passing reason.
+func (l *lane) try(group []*op) (*group, error) {
+	for tries := 1; ; tries++ {
+		ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+		g, err := l.e.commitGroup(ctx, group)
+		cancel()
+		if err == nil || !store.TryAgain(err) || tries == maxTries {
+			return g, err
+		}
+		l.e.log.Warn("transaction was given up and is tried again", obs.Attempt(tries), obs.Err(err))
+	}
+}
+
+// group is the work of one transaction.
+type group struct {
+	e    *Engine
+	now  time.Time
+	runs []*runWork
+}
+
+// runWork is what happens to one run in a group.
+type runWork struct {
+	ref    store.RunRef
+	ops    []*op
+	def    *definition
+	snap   *snapshot
+	isNew  bool
+	need   *needs
+	rounds int
+
+	changed bool
+	steps   map[stepKey]*models.Step
+	created map[stepKey]bool
+	order   []stepKey
+	plans   []*plan
+}
+
+func (e *Engine) commitGroup(ctx context.Context, ops []*op) (*group, error) {
+	g := &group{e: e, now: e.deps.Clock.Now()}
+	byRef := map[store.RunRef]*runWork{}
+	var refs []store.RunRef
+	for _, o := range ops {
+		o.plans, o.run, o.err = nil, nil, nil // it may be a second try
+		rw := byRef[o.ref]
+		if rw == nil {
+			rw = &runWork{ref: o.ref, steps: map[stepKey]*models.Step{}, created: map[stepKey]bool{}}
+			byRef[o.ref] = rw
+			g.runs = append(g.runs, rw)
+			refs = append(refs, o.ref)
+		}
+		rw.ops = append(rw.ops, o)
+	}
+	err := e.deps.Store.WithRuns(ctx, refs, func(tx *store.RunTx) error {
+		if err := g.prepare(ctx, tx); err != nil {
+			return err
+		}
+		if err := g.plan(ctx, tx); err != nil {
+			return err
+		}
+		return tx.Save(ctx, g.changes())
+	})
+	return g, err
+}
+
+// prepare finds each run's definition and reads what its operations will ask for.
+func (g *group) prepare(ctx context.Context, tx *store.RunTx) error {
+	want := newReading()
+	for _, rw := range g.runs {
+		run := tx.Runs[rw.ref]
+		if run == nil {
+			if !rw.create() {
+				for _, o := range rw.ops {
+					o.err = fmt.Errorf("run %s: %w", rw.ref.Run, models.ErrNotFound)
+				}
+				rw.ops = nil
+			}
+			continue
+		}
+		def, err := g.e.cache.get(ctx, run.WorkspaceID, run.WorkflowID, run.WorkflowVersion)
+		if err != nil {
+			return err
+		}
+		rw.def, rw.snap = def, newSnapshot(run)
+		for _, o := range rw.ops {
+			want.expect(rw, o.what)
+		}
+	}
+	return want.read(ctx, tx)
+}
+
+// create prepares for a run that does not exist, if an operation starts it.
+func (rw *runWork) create() bool {
+	for _, o := range rw.ops {
+		if s, ok := o.what.(runStarts); ok {
+			rw.isNew, rw.def = true, o.def
+			rw.snap = newSnapshot(s.run)
+			rw.snap.complete, rw.snap.openKnown, rw.snap.havePayload = true, true, true
+			return true
+		}
+	}
+	return false
+}
+
+// plan makes the plans of all operations, reading what they turn out to need.
+func (g *group) plan(ctx context.Context, tx *store.RunTx) error {
+	r := rules{lease: g.e.cfg.Lease, redeliver: g.e.cfg.Redeliver, horizon: g.e.cfg.Horizon, maxCrashes: g.e.cfg.MaxCrashes}
+	for {
+		want := newReading()
+		blocked := false
+		for _, rw := range g.runs {
+			if rw.advance(g.now, r) {
+				blocked = true
+				rw.rounds++
+				want.need(rw)
+			}
+		}
+		if !blocked {
+			return nil
+		}
+		if err := want.read(ctx, tx); err != nil {
+			return err
+		}
+	}
+}
+
+// advance plans the operations of a run in order, until one needs more to be read.
+func (rw *runWork) advance(now time.Time, r rules) (blocked bool) {
+	for len(rw.ops) > 0 {
+		o := rw.ops[0]
+		what := o.what
+		if len(o.plans) > 0 {
+			what = o.then(o.plans[0])
+		}
+		if _, starts := what.(runStarts); starts && (!rw.isNew || len(rw.plans) > 0) {
+			what = nil // the run exists: the request was repeated
+		}
+		if what != nil {
+			p, need, err := advance(rw.def, rw.snap, what, now, r)
+			if need != nil {
+				rw.need = need
+				return true
+			}
+			if err != nil {
+				o.err = err
+			} else {
+				rw.keep(o, p)
+			}
+		}
+		if o.err == nil && o.then != nil && len(o.plans) == 1 && o.plans[0].refused == "" {
+			continue // now for what follows
+		}
+		run := *rw.snap.run
+		o.run = &run
+		rw.ops = rw.ops[1:]
+	}
+	return false
+}
+
+// keep makes a plan part of what will be saved.
+func (rw *runWork) keep(o *op, p *plan) {
+	o.plans = append(o.plans, p)
+	if p.refused != "" {
+		return
+	}
+	rw.snap.apply(p)
+	rw.plans = append(rw.plans, p)
+	rw.changed = rw.changed || p.run != nil
+	for _, k := range p.order {
+		if _, seen := rw.steps[k]; !seen {
+			rw.order = append(rw.order, k)
+		}
+		rw.steps[k] = p.steps[k]
+		rw.created[k] = rw.created[k] || p.created[k]
+	}
+}
+
+// changes gathers what the plans of a group write.
+func (g *group) changes() *store.Changes {
+	c := &store.Changes{}
+	for _, rw := range g.runs {
+		switch {
+		case len(rw.plans) == 0:
+			continue
+		case rw.isNew:
+			c.NewRuns = append(c.NewRuns, rw.snap.run)
+		case rw.changed:
+			c.Runs = append(c.Runs, rw.snap.run)
+		}
+		for _, k := range rw.order {
+			if rw.created[k] {
+				c.NewSteps = append(c.NewSteps, rw.steps[k])
+			} else {
+				c.Steps = append(c.Steps, rw.steps[k])
+			}
+		}
+		for _, p := range rw.plans {
+			c.Attempts = append(c.Attempts, p.attempts...)
+			c.Events = append(c.Events, p.events...)
+			c.NewWaits = append(c.NewWaits, p.newWaits...)
+			for _, id := range p.closedWaits {
+				c.ClosedWaits = append(c.ClosedWaits, store.StepRef{RunRef: rw.ref, Step: id, Iteration: models.NoIteration})
+			}
+		}
+	}
+	return c
+}
+
+// handOver tells the queue and the watchers what a commit brought about. Neither
+// may hold up the next commit, and both may be lost.
+func (e *Engine) handOver(g *group) {
+	var deliveries []Delivery
+	var notices []Notice
+	for _, rw := range g.runs {
+		for _, p := range rw.plans {
+			deliveries = append(deliveries, p.deliveries...)
+		}
+		if rw.changed {
+			r := rw.snap.run
+			notices = append(notices, Notice{Workspace: r.WorkspaceID, Run: r.ID, Seq: r.LastSeq, Ended: r.Status.Ended()})
+		}
+	}
+	ctx := context.Background()
+	if len(notices) > 0 {
+		e.deps.Notifier.Notify(ctx, notices)
+	}
+	if len(deliveries) > 0 {
+		e.deps.Enqueuer.Enqueue(ctx, deliveries)
+	}
+}

@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/10ex/flows/store"
+)
+
+// Hub tells watchers in this process that the logs of their runs have grown. A
+// watcher is told at most once until it looks again, so a slow one costs nothing.
+type Hub struct {
+	mu       sync.Mutex
+	watchers map[store.RunRef]map[chan struct{}]bool
+}
+
+// NewHub makes a Hub.
+func NewHub() *Hub { return &Hub{watchers: map[store.RunRef]map[chan struct{}]bool{}} }
+
+// Watch gives a channel that receives after the run's log has grown. stop ends
+// the watching and may be called twice.
+func (h *Hub) Watch(ref store.RunRef) (grown <-chan struct{}, stop func()) {
+	ch := make(chan struct{}, 1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.watchers[ref] == nil {
+		h.watchers[ref] = map[chan struct{}]bool{}
+	}
+	h.watchers[ref][ch] = true
+	return ch, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.watchers[ref], ch)
+		if len(h.watchers[ref]) == 0 {
+			delete(h.watchers, ref)
+		}
+	}
+}
+
+// Publish tells the watchers of the runs in notices. It never blocks.
+func (h *Hub) Publish(notices []Notice) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range notices {
+		for ch := range h.watchers[store.RunRef{Workspace: n.Workspace, Run: n.Run}] {
+			select {
+			case ch <- struct{}{}:
+			default: // told already
+			}
+		}
+	}
+}

@@ -1,0 +1,419 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/10ex/flows/engine/expression"
+	"github.com/10ex/flows/internal/ids"
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+	"github.com/10ex/flows/tasks"
+)
+
+// ErrLeaseLost tells a worker that the step is no longer its own: the run was
+// cancelled, or it was silent for too long. What it has to say does not count.
+var ErrLeaseLost = errors.New("the lease was lost")
+
+// Start starts a run of a workflow.
+func (e *Engine) Start(ctx context.Context, req StartRequest) (*models.Run, error) {
+	wf, err := e.deps.Store.For(req.Workspace).Workflow(ctx, req.Workflow)
+	if err != nil {
+		return nil, fmt.Errorf("workflow %s: %w", req.Workflow, err)
+	}
+	if wf.Status != models.WorkflowActive {
+		return nil, models.Conflict(models.CodeWorkflowNotActive, "workflow %s is %s: only an active one can be started", wf.ID, wf.Status)
+	}
+	version, err := e.runnable(ctx, wf, req.Version)
+	if err != nil {
+		return nil, err
+	}
+	def, err := e.cache.get(ctx, req.Workspace, req.Workflow, version)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := checkedPayload(def, req.Payload)
+	if err != nil {
+		return nil, err
+	}
+	run := e.newRun(req.ID, wf, version, payload)
+	run.TriggerType, run.TriggerID, run.EventID, run.Metadata = req.Trigger, req.TriggerID, req.EventID, req.Metadata
+	return e.start(ctx, def, runStarts{run: run})
+}
+
+// runnable gives the version to run: the current one, or another that is not
+// archived.
+func (e *Engine) runnable(ctx context.Context, wf *models.Workflow, asked *int) (int, error) {
+	if asked == nil || *asked == wf.Version {
+		return wf.Version, nil
+	}
+	v, err := e.deps.Store.For(wf.WorkspaceID).Version(ctx, wf.ID, *asked)
+	if err != nil {
+		return 0, fmt.Errorf("workflow %s version %d: %w", wf.ID, *asked, err)
+	}
+	if v.ArchivedAt != nil {
+		return 0, models.Conflict(models.CodeVersionArchived, "version %d of workflow %s is archived", *asked, wf.ID)
+	}
+	return v.Number, nil
+}
+
+func checkedPayload(def *definition, raw json.RawMessage) (json.RawMessage, error) {
+	payload, err := def.checkPayload(raw)
+	if err == nil {
+		if _, bad := expression.Decode(payload); bad != nil {
+			err = &models.InvalidError{Fields: []models.FieldError{{Msg: "the payload is not JSON, or too deep", Type: "json"}}}
+		}
+	}
+	var invalid *models.InvalidError
+	if errors.As(err, &invalid) {
+		return nil, &models.InvalidError{Fields: models.Under(invalid.Fields, "payload")}
+	}
+	return payload, err
+}
+
+func (e *Engine) newRun(id models.RunID, wf *models.Workflow, version int, payload json.RawMessage) *models.Run {
+	return &models.Run{
+		WorkspaceID: wf.WorkspaceID, ID: id, WorkflowID: wf.ID, WorkflowVersion: version, WorkflowName: wf.Name,
+		Status: models.RunQueued, TriggerType: models.TriggerManual, Payload: payload, CreatedAt: e.deps.Clock.Now(),
+	}
+}
+
+func (e *Engine) start(ctx context.Context, def *definition, s runStarts) (*models.Run, error) {
+	o := &op{ref: store.RunRef{Workspace: s.run.WorkspaceID, Run: s.run.ID}, what: s, def: def}
+	if err := e.do(ctx, o); err != nil {
+		return nil, err
+	}
+	return e.whole(ctx, o)
+}
+
+// Rerun starts a run like an earlier one.
+func (e *Engine) Rerun(ctx context.Context, ref store.RunRef, req RerunRequest) (*models.Run, error) {
+	tenant := e.deps.Store.For(ref.Workspace)
+	old, err := tenant.Run(ctx, ref.Run)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", ref.Run, err)
+	}
+	wf, err := tenant.Workflow(ctx, old.WorkflowID)
+	if err != nil {
+		return nil, fmt.Errorf("workflow %s: %w", old.WorkflowID, err)
+	}
+	if wf.Status != models.WorkflowActive {
+		return nil, models.Conflict(models.CodeWorkflowNotActive, "workflow %s is %s: only an active one can be started", wf.ID, wf.Status)
+	}
+	version := old.WorkflowVersion
+	if req.Version != nil {
+		version = *req.Version
+	}
+	if version, err = e.runnable(ctx, wf, &version); err != nil {
+		return nil, err
+	}
+	def, err := e.cache.get(ctx, ref.Workspace, wf.ID, version)
+	if err != nil {
+		return nil, err
+	}
+	payload := old.Payload
+	if req.Payload != nil {
+		payload = req.Payload
+	}
+	if payload, err = checkedPayload(def, payload); err != nil {
+		return nil, err
+	}
+	run := e.newRun(req.ID, wf, version, payload)
+	run.TriggerType, run.TriggerID, run.EventID, run.Metadata = old.TriggerType, old.TriggerID, old.EventID, old.Metadata
+	run.RerunOf = &old.ID
+	s := runStarts{run: run, from: req.FromStep}
+	if req.FromStep != "" {
+		if s.kept, err = e.kept(ctx, def, old, req.FromStep); err != nil {
+			return nil, err
+		}
+	}
+	return e.start(ctx, def, s)
+}
+
+// kept gives the rows of an earlier run that a rerun from a step goes on from:
+// all that settled there and do not come after the step.
+func (e *Engine) kept(ctx context.Context, def *definition, old *models.Run, from string) ([]*models.Step, error) {
+	n := def.nodes[from]
+	if n == nil {
+		return nil, &models.InvalidError{Fields: []models.FieldError{{
+			Loc: []any{"from_step"}, Msg: fmt.Sprintf("version %d has no step %q", def.version, from), Type: "unknown",
+		}}}
+	}
+	if !old.Status.Ended() {
+		return nil, models.Conflict(models.CodeInvalidState, "run %s is %s: a rerun from a step needs one that has ended", old.ID, old.Status)
+	}
+	rows, err := e.deps.Store.For(old.WorkspaceID).Steps(ctx, old.ID)
+	if err != nil {
+		return nil, err
+	}
+	below := n.below()
+	return slices.DeleteFunc(rows, func(s *models.Step) bool {
+		settled := s.Status == models.StepCompleted || s.Status == models.StepSkipped || s.Status == models.StepFailed && n.handled(def, s)
+		return !settled || below[s.StepID] || def.nodes[s.StepID] == nil
+	}), nil
+}
+
+// handled tells whether the failure of a step led somewhere, so that it need not
+// be tried again.
+func (n *node) handled(def *definition, s *models.Step) bool {
+	failed := def.nodes[s.StepID]
+	return failed != nil && failed.hasEdge(models.OnError)
+}
+
+// Pause keeps a run from starting anything new.
+func (e *Engine) Pause(ctx context.Context, ref store.RunRef) (*models.Run, error) {
+	return e.control(ctx, ref, runPaused{})
+}
+
+// Resume lets a paused run go on.
+func (e *Engine) Resume(ctx context.Context, ref store.RunRef) (*models.Run, error) {
+	return e.control(ctx, ref, runResumed{})
+}
+
+// Cancel ends a run and everything open in it.
+func (e *Engine) Cancel(ctx context.Context, ref store.RunRef) (*models.Run, error) {
+	return e.control(ctx, ref, runCancelled{})
+}
+
+func (e *Engine) control(ctx context.Context, ref store.RunRef, h happening) (*models.Run, error) {
+	o := &op{ref: ref, what: h}
+	if err := e.do(ctx, o); err != nil {
+		return nil, err
+	}
+	return e.whole(ctx, o)
+}
+
+// whole gives the run of an operation with the fields the engine does not read.
+// It is the run after the operation, whatever happened since.
+func (e *Engine) whole(ctx context.Context, o *op) (*models.Run, error) {
+	run := o.run
+	if _, starts := o.what.(runStarts); starts && len(o.plans) > 0 {
+		return run, nil
+	}
+	full, err := e.deps.Store.For(run.WorkspaceID).Run(ctx, run.ID)
+	if err != nil {
+		return nil, err
+	}
+	run.Payload = full.Payload
+	if run.Output == nil && run.Status.Ended() {
+		run.Output = full.Output
+	}
+	return run, nil
+}
+
+// Decide answers an approval a run waits for.
+func (e *Engine) Decide(ctx context.Context, ref store.RunRef, step string, d Decision) (*models.Run, error) {
+	o := &op{ref: ref, what: decided{key: theStep(step), decision: d}}
+	return e.answered(ctx, o, "step %q of run %s is not waiting for approval", step, ref.Run)
+}
+
+// Signal hands an event to a wait for it.
+func (e *Engine) Signal(ctx context.Context, ref store.RunRef, step string, s Signal) (*models.Run, error) {
+	o := &op{ref: ref, what: eventArrived{key: theStep(step), event: s.Event}}
+	return e.answered(ctx, o, "step %q of run %s is not waiting for an event", step, ref.Run)
+}
+
+func (e *Engine) answered(ctx context.Context, o *op, otherwise string, args ...any) (*models.Run, error) {
+	if err := e.do(ctx, o); err != nil {
+		return nil, err
+	}
+	if o.plans[0].refused != "" {
+		return nil, models.Conflict(models.CodeInvalidState, otherwise, args...)
+	}
+	return e.whole(ctx, o)
+}
+
+// Lease is a worker's right to a step. It lasts until it is finished, handed
+// back, or not renewed for Engine.Lease.
+type Lease struct {
+	Ref   store.StepRef
+	Token string
+}
+
+// Work is a step to execute, with everything it takes.
+type Work struct {
+	Lease
+	WorkflowID     models.WorkflowID
+	Version        int
+	Step           *models.GraphStep // shared: not to be changed
+	Input          json.RawMessage
+	IdempotencyKey string // the same for every attempt
+	Attempt        int
+	Timeout        time.Duration
+	Queue          string
+}
+
+// ClaimRequest asks for the step a task names.
+type ClaimRequest struct {
+	Task   tasks.Step
+	Worker string
+}
+
+func taskRef(t tasks.Step) (store.RunRef, stepKey) {
+	return store.RunRef{Workspace: models.WorkspaceID(t.Workspace), Run: models.RunID(t.Run)}, stepKey{t.Step, t.Iteration}
+}
+
+// Claim makes a step the worker's own. It returns nil without an error where
+// there is nothing to do: another worker has it, it is not due, or its run is
+// not active.
+func (e *Engine) Claim(ctx context.Context, req ClaimRequest) (*Work, error) {
+	ref, key := taskRef(req.Task)
+	o := &op{ref: ref, what: stepClaimed{key: key, attempt: req.Task.Attempt, worker: req.Worker, token: ids.New("lease")}}
+	if err := e.do(ctx, o); err != nil {
+		if errors.Is(err, models.ErrNotFound) {
+			return nil, nil // the task outlived its run
+		}
+		return nil, err
+	}
+	return e.work(ctx, o.run, o.plans[0].claimed)
+}
+
+func (e *Engine) work(ctx context.Context, run *models.Run, row *models.Step) (*Work, error) {
+	if row == nil {
+		return nil, nil
+	}
+	def, err := e.cache.get(ctx, run.WorkspaceID, run.WorkflowID, run.WorkflowVersion)
+	if err != nil {
+		return nil, err
+	}
+	n := def.nodes[row.StepID]
+	key := string(row.RunID) + ":" + row.StepID
+	if row.Iteration != models.NoIteration {
+		key += ":" + strconv.Itoa(row.Iteration)
+	}
+	return &Work{
+		Lease: Lease{
+			Ref:   store.StepRef{RunRef: store.RunRef{Workspace: row.WorkspaceID, Run: row.RunID}, Step: row.StepID, Iteration: row.Iteration},
+			Token: row.LeaseToken,
+		},
+		WorkflowID: run.WorkflowID, Version: run.WorkflowVersion, Step: n.def, Input: row.Input,
+		IdempotencyKey: key, Attempt: row.Attempt, Timeout: n.timeout, Queue: queueOf(n.def.Type),
+	}, nil
+}
+
+// NextClaim lets Finish claim a successor for the same worker in the same commit,
+// which saves a hop where the worker has a slot to spare.
+type NextClaim struct {
+	Worker string
+	Queues []string
+}
+
+// FinishRequest is the result of a step. A nil Error means success.
+type FinishRequest struct {
+	Lease      Lease
+	Output     json.RawMessage
+	Usage      json.RawMessage
+	Error      *models.StepError
+	RetryAfter time.Duration // the other side asked to be left alone that long
+	Next       *NextClaim
+}
+
+// Finish records the result of a step and what follows from it. It fails with
+// ErrLeaseLost where the step is no longer the worker's.
+func (e *Engine) Finish(ctx context.Context, req FinishRequest) (next *Work, err error) {
+	o := &op{ref: req.Lease.Ref.RunRef, what: stepFinished{
+		key: leaseKey(req.Lease), token: req.Lease.Token, output: req.Output, usage: req.Usage,
+		failure: req.Error, retryAfter: req.RetryAfter,
+	}}
+	if req.Next != nil {
+		o.then = func(p *plan) happening { return nextClaim(p, *req.Next) }
+	}
+	if err := e.do(ctx, o); err != nil {
+		return nil, lostIfGone(err)
+	}
+	if o.plans[0].refused != "" {
+		return nil, ErrLeaseLost
+	}
+	if len(o.plans) < 2 {
+		return nil, nil
+	}
+	return e.work(ctx, o.run, o.plans[1].claimed)
+}
+
+func leaseKey(l Lease) stepKey { return stepKey{l.Ref.Step, l.Ref.Iteration} }
+
+func lostIfGone(err error) error {
+	if errors.Is(err, models.ErrNotFound) {
+		return ErrLeaseLost
+	}
+	return err
+}
+
+// nextClaim claims the first step of a plan that can begin now.
+func nextClaim(p *plan, n NextClaim) happening {
+	for _, d := range p.deliveries {
+		if d.Wake || !d.At.IsZero() || !slices.Contains(n.Queues, d.Task.Queue) {
+			continue
+		}
+		row := p.steps[stepKey{d.Task.Step, d.Task.Iteration}]
+		if row == nil || row.Status != models.StepQueued || row.Input == nil {
+			continue // the input of an iteration that waited is not in hand
+		}
+		return stepClaimed{key: keyOf(row), attempt: row.Attempt, worker: n.Worker, token: ids.New("lease")}
+	}
+	return nil
+}
+
+// BeginEffect notes that an attempt is about to touch the outside, if the step is
+// still the worker's.
+func (e *Engine) BeginEffect(ctx context.Context, l Lease) error {
+	return e.leased(ctx, l, effectBegins{key: leaseKey(l), token: l.Token})
+}
+
+// Release hands steps back unfinished. Others may claim them at once.
+func (e *Engine) Release(ctx context.Context, leases []Lease) error {
+	var errs []error
+	for _, l := range leases {
+		if err := e.leased(ctx, l, leaseReturned{key: leaseKey(l), token: l.Token}); !errors.Is(err, ErrLeaseLost) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) leased(ctx context.Context, l Lease, h happening) error {
+	o := &op{ref: l.Ref.RunRef, what: h}
+	if err := e.do(ctx, o); err != nil {
+		return lostIfGone(err)
+	}
+	if o.plans[0].refused != "" {
+		return ErrLeaseLost
+	}
+	return nil
+}
+
+// Heartbeat renews leases and tells which were lost.
+func (e *Engine) Heartbeat(ctx context.Context, worker string, leases []Lease) (lost []Lease, err error) {
+	if len(leases) == 0 {
+		return nil, nil
+	}
+	held := make([]store.HeldLease, len(leases))
+	for i, l := range leases {
+		held[i] = store.HeldLease{StepRef: l.Ref, Token: l.Token}
+	}
+	kept, err := e.deps.Store.RenewLeases(ctx, worker, held, e.deps.Clock.Now().Add(e.cfg.Lease))
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range leases {
+		if !kept[l.Token] {
+			lost = append(lost, l)
+		}
+	}
+	return lost, nil
+}
+
+// Wake ends the wait a task names, if it is due.
+func (e *Engine) Wake(ctx context.Context, t tasks.Step) error {
+	ref, key := taskRef(t)
+	err := e.do(ctx, &op{ref: ref, what: waitDue{key: key}})
+	if errors.Is(err, models.ErrNotFound) {
+		return nil
+	}
+	return err
+}

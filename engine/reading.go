@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+)
+
+// reading gathers what a group has to read, so that it is read with few
+// statements however many runs there are.
+type reading struct {
+	steps    map[store.StepRef]bool // true: with its input
+	payloads map[store.RunRef]bool
+	works    map[store.RunRef]*runWork
+	open     []*runWork
+	all      []*runWork
+	loops    []loopRead
+}
+
+type loopRead struct {
+	rw   *runWork
+	step string
+}
+
+func newReading() *reading {
+	return &reading{
+		steps: map[store.StepRef]bool{}, payloads: map[store.RunRef]bool{}, works: map[store.RunRef]*runWork{},
+	}
+}
+
+func (r *reading) step(rw *runWork, k stepKey, input bool) {
+	if _, known := rw.snap.steps[k]; known {
+		return
+	}
+	r.works[rw.ref] = rw
+	ref := store.StepRef{RunRef: rw.ref, Step: k.id, Iteration: k.iteration}
+	r.steps[ref] = r.steps[ref] || input
+}
+
+func (r *reading) payload(rw *runWork) {
+	if !rw.snap.havePayload {
+		r.works[rw.ref] = rw
+		r.payloads[rw.ref] = true
+	}
+}
+
+// expect foresees what an operation will read, which for most is all of it.
+func (r *reading) expect(rw *runWork, h happening) {
+	var key stepKey
+	ends := false
+	switch h := h.(type) {
+	case stepClaimed:
+		r.step(rw, h.key, true)
+		if h.key.iteration != models.NoIteration {
+			r.step(rw, theStep(h.key.id), false)
+		}
+		return
+	case stepFinished:
+		key, ends = h.key, h.failure == nil
+	case waitDue:
+		key, ends = h.key, true
+	case eventArrived:
+		key, ends = h.key, true
+	case decided:
+		key, ends = h.key, true
+	case effectBegins:
+		key = h.key
+	case leaseReturned:
+		key = h.key
+	case leaseOver:
+		key = h.key
+	case deliveryLost:
+		key = h.key
+	default:
+		return
+	}
+	r.step(rw, key, false)
+	if key.iteration != models.NoIteration {
+		r.step(rw, theStep(key.id), false)
+		return // most iterations do not end their step
+	}
+	n := rw.def.nodes[key.id]
+	if n == nil || !ends {
+		return
+	}
+	for _, ref := range n.following.Steps {
+		if ref.ID != key.id {
+			r.step(rw, theStep(ref.ID), false)
+		}
+	}
+	for _, id := range n.joins {
+		r.step(rw, theStep(id), false)
+	}
+	if n.following.Payload {
+		r.payload(rw)
+	}
+}
+
+// need takes up what a plan turned out to need. Who needs more a third time gets
+// every step of the run: a long cascade must not be read step by step.
+func (r *reading) need(rw *runWork) {
+	n := rw.need
+	rw.need = nil
+	r.works[rw.ref] = rw
+	if n.payload {
+		r.payload(rw)
+	}
+	if n.open {
+		r.open = append(r.open, rw)
+	}
+	for id := range n.iterations {
+		r.loops = append(r.loops, loopRead{rw, id})
+	}
+	if len(n.steps) == 0 {
+		return
+	}
+	if rw.rounds > 2 {
+		r.all = append(r.all, rw)
+	}
+	for k := range n.steps {
+		r.step(rw, k, false)
+	}
+}
+
+func (r *reading) read(ctx context.Context, tx *store.RunTx) error {
+	if err := r.readSteps(ctx, tx); err != nil {
+		return err
+	}
+	if len(r.payloads) > 0 {
+		refs := make([]store.RunRef, 0, len(r.payloads))
+		for ref := range r.payloads {
+			refs = append(refs, ref)
+		}
+		if err := tx.LoadPayloads(ctx, refs); err != nil {
+			return err
+		}
+		for _, ref := range refs {
+			snap := r.works[ref].snap
+			snap.run.Payload, snap.havePayload = tx.Runs[ref].Payload, true
+		}
+	}
+	for _, rw := range r.all {
+		rows, err := tx.AllSteps(ctx, rw.ref)
+		if err != nil {
+			return err
+		}
+		rw.add(rows)
+		for id := range rw.def.nodes {
+			if _, ok := rw.snap.steps[theStep(id)]; !ok {
+				rw.snap.steps[theStep(id)] = nil
+			}
+		}
+	}
+	for _, rw := range r.open {
+		rows, err := tx.OpenSteps(ctx, rw.ref)
+		if err != nil {
+			return err
+		}
+		rw.add(rows)
+		rw.snap.openKnown = true
+	}
+	for _, l := range r.loops {
+		rows, err := tx.Iterations(ctx, l.rw.ref, l.step)
+		if err != nil {
+			return err
+		}
+		l.rw.add(rows)
+		l.rw.snap.iterations[l.step] = true
+	}
+	return nil
+}
+
+func (r *reading) readSteps(ctx context.Context, tx *store.RunTx) error {
+	if len(r.steps) == 0 {
+		return nil
+	}
+	wants := make([]store.StepWant, 0, len(r.steps))
+	for ref, input := range r.steps {
+		wants = append(wants, store.StepWant{StepRef: ref, Input: input})
+	}
+	rows, err := tx.Steps(ctx, wants)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		r.works[store.RunRef{Workspace: row.WorkspaceID, Run: row.RunID}].add([]*models.Step{row})
+	}
+	for ref := range r.steps { // what was looked for and is not there
+		snap, k := r.works[ref.RunRef].snap, stepKey{ref.Step, ref.Iteration}
+		if _, ok := snap.steps[k]; !ok {
+			snap.steps[k] = nil
+		}
+	}
+	return nil
+}
+
+// add takes rows into the snapshot. What is there already is newer: plans of the
+// same group may have changed it.
+func (rw *runWork) add(rows []*models.Step) {
+	for _, row := range rows {
+		k := keyOf(row)
+		if have, ok := rw.snap.steps[k]; !ok || have == nil {
+			rw.snap.steps[k] = row
+		}
+	}
+}

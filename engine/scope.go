@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/10ex/flows/engine/expression"
+	"github.com/10ex/flows/models"
+)
+
+// loopItem is what an iteration sees as item and index.
+type loopItem struct {
+	item  any
+	index int
+}
+
+// vars gathers what refs read. Everything missing is noted in need at once.
+func (w *walk) vars(refs expression.Refs, loop *loopItem) (expression.Vars, error) {
+	v := expression.Vars{}
+	missing := false
+	if refs.Payload {
+		switch {
+		case w.plan.newRun || w.snap.havePayload:
+			if w.snap.payload == nil {
+				p, err := expression.Decode(w.readRun().Payload)
+				if err != nil {
+					return nil, err
+				}
+				w.snap.payload = p
+			}
+			v["payload"] = w.snap.payload
+		default:
+			w.need.payload, missing = true, true
+		}
+	}
+	if len(refs.Steps) > 0 {
+		steps := make(map[string]any, len(refs.Steps))
+		for _, ref := range refs.Steps {
+			value, err := w.stepVars(ref)
+			if err == errNeed {
+				missing = true
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			steps[ref.ID] = value
+		}
+		v["steps"] = steps
+	}
+	if missing {
+		return nil, errNeed
+	}
+	r := w.readRun()
+	if refs.Run {
+		v["run"] = map[string]any{"id": string(r.ID), "created_at": r.CreatedAt.Format(time.RFC3339Nano)}
+	}
+	if refs.Workflow {
+		v["workflow"] = map[string]any{"id": string(r.WorkflowID), "name": r.WorkflowName, "version": r.WorkflowVersion}
+	}
+	if refs.Trigger {
+		v["trigger"] = map[string]any{"type": string(r.TriggerType), "id": deref(r.TriggerID), "event": eventOf(r)}
+	}
+	if loop != nil {
+		v["item"], v["index"] = loop.item, loop.index
+	}
+	return v, nil
+}
+
+func deref[T ~string](p *T) any {
+	if p == nil {
+		return nil
+	}
+	return string(*p)
+}
+
+// eventOf is what a run knows of the event that started it.
+func eventOf(r *models.Run) any {
+	if r.EventID == nil {
+		return nil
+	}
+	return map[string]any{"id": string(*r.EventID)}
+}
+
+func (w *walk) stepVars(ref expression.StepRef) (any, error) {
+	k := theStep(ref.ID)
+	row, err := w.read(k)
+	if err != nil {
+		return nil, err
+	}
+	if row == nil {
+		return map[string]any{"output": nil, "status": string(models.StepPending), "error": nil}, nil
+	}
+	out := map[string]any{"output": nil, "status": string(row.Status), "error": nil}
+	if ref.Output && row.Output != nil {
+		value, ok := w.snap.decoded[k]
+		if _, changed := w.plan.steps[k]; changed || !ok {
+			if value, err = expression.Decode(row.Output); err != nil {
+				return nil, err
+			}
+			if !changed {
+				w.snap.decoded[k] = value
+			}
+		}
+		out["output"] = value
+	}
+	if ref.Error && row.Error != nil {
+		e := map[string]any{"code": row.Error.Code, "message": row.Error.Message, "retryable": row.Error.Retryable, "status": nil}
+		if row.Error.Status != 0 {
+			e["status"] = row.Error.Status
+		}
+		out["error"] = e
+	}
+	return out, nil
+}
+
+// eval evaluates p for step n. What goes wrong in the expression is a failure of
+// the step; err is for what has to be read first.
+func (w *walk) eval(p *expression.Program, what string, loop *loopItem) (value any, failure *models.StepError, err error) {
+	vars, err := w.vars(p.Refs(), loop)
+	if err != nil {
+		return nil, nil, err
+	}
+	value, err = p.Eval(context.Background(), vars)
+	if err != nil {
+		return nil, &models.StepError{Code: codeExpression, Message: what + ": " + expressionText(err)}, nil
+	}
+	return value, nil, nil
+}
+
+func (w *walk) evalBool(_ *node, p *expression.Program, what string, loop *loopItem) (ok bool, failure *models.StepError, err error) {
+	v, failure, err := w.eval(p, what, loop)
+	if failure != nil || err != nil {
+		return false, failure, err
+	}
+	ok, _ = v.(bool) // compiled as Bool, so it is one
+	return ok, nil, nil
+}
+
+// render fills in the input of a step.
+func (w *walk) render(n *node, loop *loopItem) (input json.RawMessage, failure *models.StepError, err error) {
+	if n.input == nil {
+		return json.RawMessage("{}"), nil, nil
+	}
+	vars, err := w.vars(n.input.Refs(), loop)
+	if err != nil {
+		return nil, nil, err
+	}
+	input, err = n.input.RenderJSON(context.Background(), vars)
+	if err != nil {
+		return nil, &models.StepError{Code: codeExpression, Message: "input: " + expressionText(err)}, nil
+	}
+	return input, nil, nil
+}

@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+)
+
+// StepTrace is what became of one step of a run.
+type StepTrace struct {
+	ID         string            `json:"id"`
+	Type       models.StepType   `json:"type"`
+	Name       string            `json:"name,omitempty"`
+	Status     models.StepStatus `json:"status"`
+	Attempt    int               `json:"attempt"`
+	Attempts   []AttemptTrace    `json:"attempts"`
+	Iterations *IterationsTrace  `json:"iterations,omitempty"`
+	Input      json.RawMessage   `json:"input"`
+	Output     json.RawMessage   `json:"output"`
+	Error      *models.StepError `json:"error"`
+	Branch     *BranchTrace      `json:"branch"`
+	Reason     string            `json:"reason,omitempty"`
+	QueuedAt   *time.Time        `json:"queued_at"`
+	StartedAt  *time.Time        `json:"started_at"`
+	FinishedAt *time.Time        `json:"finished_at"`
+	WakeAt     *time.Time        `json:"wake_at"`
+	Usage      json.RawMessage   `json:"usage"`
+}
+
+// AttemptTrace is one attempt of a step.
+type AttemptTrace struct {
+	Number     int               `json:"number"`
+	Status     models.StepStatus `json:"status"`
+	Error      *models.StepError `json:"error"`
+	QueuedAt   *time.Time        `json:"queued_at"`
+	StartedAt  *time.Time        `json:"started_at"`
+	FinishedAt *time.Time        `json:"finished_at"`
+}
+
+// BranchTrace is the path a branch took.
+type BranchTrace struct {
+	Taken []string `json:"taken"`
+}
+
+// IterationsTrace counts the iterations of a step over a list.
+type IterationsTrace struct {
+	Total     int `json:"total"`
+	Completed int `json:"completed"`
+	Active    int `json:"active"`
+}
+
+// Trace tells what became of the steps of a run, in the order they first started.
+// Once the run has ended every step of its graph is in it: steps the run did not
+// come to are cancelled.
+func (e *Engine) Trace(ctx context.Context, ref store.RunRef) ([]StepTrace, error) {
+	tenant := e.deps.Store.For(ref.Workspace)
+	run, err := tenant.Run(ctx, ref.Run)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", ref.Run, err)
+	}
+	def, err := e.cache.get(ctx, ref.Workspace, run.WorkflowID, run.WorkflowVersion)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := tenant.Steps(ctx, ref.Run)
+	if err != nil {
+		return nil, err
+	}
+	attempts, err := tenant.Attempts(ctx, ref.Run)
+	if err != nil {
+		return nil, err
+	}
+	earlier := map[string][]AttemptTrace{}
+	for _, a := range attempts {
+		if a.Iteration == models.NoIteration {
+			earlier[a.StepID] = append(earlier[a.StepID], AttemptTrace{
+				Number: a.Number, Status: a.Status, Error: a.Error, QueuedAt: a.QueuedAt, StartedAt: a.StartedAt, FinishedAt: a.FinishedAt,
+			})
+		}
+	}
+	out := make([]StepTrace, 0, len(def.order))
+	seen := map[string]bool{}
+	for _, row := range rows {
+		n := def.nodes[row.StepID]
+		if n == nil {
+			continue // no step of this version: cannot be, and is not worth failing for
+		}
+		seen[row.StepID] = true
+		out = append(out, trace(n, row, earlier[row.StepID]))
+	}
+	if run.Status.Ended() {
+		for _, n := range def.order {
+			if !seen[n.id()] {
+				out = append(out, StepTrace{
+					ID: n.id(), Type: n.def.Type, Name: n.def.Name, Status: models.StepCancelled, Attempts: []AttemptTrace{},
+					Reason: "the run ended before it came to this step", FinishedAt: run.FinishedAt,
+				})
+			}
+		}
+	}
+	return out, nil
+}
+
+func trace(n *node, row *models.Step, earlier []AttemptTrace) StepTrace {
+	t := StepTrace{
+		ID: row.StepID, Type: row.Type, Name: n.def.Name, Status: row.Status, Attempt: row.Attempt, Attempts: earlier,
+		Input: row.Input, Output: row.Output, Error: row.Error, Reason: row.Reason,
+		QueuedAt: row.QueuedAt, StartedAt: row.StartedAt, FinishedAt: row.FinishedAt, WakeAt: row.WakeAt, Usage: row.Usage,
+	}
+	if t.Attempts == nil {
+		t.Attempts = []AttemptTrace{}
+	}
+	if row.Attempt > 0 {
+		last := AttemptTrace{
+			Number: row.Attempt, Status: row.Status, QueuedAt: row.QueuedAt, StartedAt: row.StartedAt, FinishedAt: row.FinishedAt,
+		}
+		if row.Status == models.StepFailed {
+			last.Error = row.Error
+		}
+		t.Attempts = append(t.Attempts, last)
+	}
+	if row.Type == models.StepTypeBranch && row.Taken != nil {
+		t.Branch = &BranchTrace{Taken: row.Taken}
+	}
+	if row.IterTotal > 0 {
+		t.Iterations = &IterationsTrace{Total: row.IterTotal, Completed: row.IterDone, Active: row.IterActive}
+	}
+	return t
+}

@@ -1,0 +1,203 @@
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/10ex/flows/models"
+)
+
+// Bounds of a step over a list: what one transaction can write in good time.
+const (
+	maxIterations     = 10_000
+	maxIterationBytes = 16 << 20 // of all inputs together
+)
+
+// expand makes the iterations of a step over a list, inputs filled in, and queues
+// the first of them. The step's own row stands for all of them and is over when
+// they are.
+func (w *walk) expand(n *node, row *models.Step) error {
+	value, failure, err := w.eval(n.foreach, "foreach", nil)
+	switch {
+	case err != nil:
+		return err
+	case failure != nil:
+		return w.failStep(n, row, failure)
+	}
+	items, _ := value.([]any) // compiled as List, so it is one
+	if len(items) > maxIterations {
+		return w.failStep(n, row, &models.StepError{
+			Code: "foreach_limit", Message: fmt.Sprintf("the list has %d items; at most %d are allowed", len(items), maxIterations),
+		})
+	}
+	inputs := make([]json.RawMessage, len(items))
+	total := 0
+	for i, item := range items {
+		input, failure, err := w.render(n, &loopItem{item: item, index: i})
+		switch {
+		case err != nil:
+			return err
+		case failure != nil:
+			failure.Iteration = &i
+			return w.failStep(n, row, failure)
+		}
+		if total += len(input); total > maxIterationBytes {
+			return w.failStep(n, row, &models.StepError{
+				Code: "foreach_limit", Message: fmt.Sprintf("the inputs of all iterations together exceed %d MiB", maxIterationBytes>>20),
+			})
+		}
+		inputs[i] = input
+	}
+	if len(items) == 0 {
+		w.begun()
+		row.StartedAt = &w.now
+		w.complete(n, row, json.RawMessage("[]"), models.OnSuccess)
+		return nil
+	}
+	w.run().ActiveSteps++
+	row.Status, row.QueuedAt, row.IterTotal = models.StepQueued, &w.now, len(items)
+	w.log(models.EventStepQueued, row, map[string]any{"iterations": len(items)})
+	for i, input := range inputs {
+		it := w.create(n, i)
+		it.Input = input
+		if i < n.parallel {
+			w.queueIteration(n, row, it)
+		}
+	}
+	return nil
+}
+
+// queueIteration makes an iteration ready for a worker.
+func (w *walk) queueIteration(n *node, parent, it *models.Step) {
+	parent.IterNext, parent.IterActive = it.Iteration+1, parent.IterActive+1
+	w.queue(n, it, 1, w.now)
+	w.log(models.EventStepQueued, it, nil)
+}
+
+// parent gives the row of the step an iteration belongs to.
+func (w *walk) parent(it *models.Step) (*models.Step, error) {
+	row, err := w.read(theStep(it.StepID))
+	if err != nil {
+		return nil, err
+	}
+	if row == nil {
+		return nil, fmt.Errorf("engine: iteration %d of step %q has no step", it.Iteration, it.StepID)
+	}
+	return w.change(row), nil
+}
+
+func (w *walk) iterationClaimed(it *models.Step) error {
+	parent, err := w.parent(it)
+	if err != nil {
+		return err
+	}
+	if parent.Status == models.StepQueued {
+		parent.Status, parent.StartedAt = models.StepRunning, &w.now
+		w.log(models.EventStepStarted, parent, nil)
+	}
+	return nil
+}
+
+// iterationDone records an iteration that ended well.
+func (w *walk) iterationDone(n *node, it *models.Step, output json.RawMessage) error {
+	it.Status, it.Output, it.Error, it.FinishedAt, it.AttendAt = models.StepCompleted, output, nil, &w.now, nil
+	w.log(models.EventStepCompleted, it, map[string]any{"attempt": it.Attempt})
+	parent, err := w.parent(it)
+	if err != nil {
+		return err
+	}
+	parent.IterDone++
+	return w.iterationOver(n, it)
+}
+
+// iterationFailed records an iteration that failed for good. The step fails with
+// it, once the iterations in flight have ended; no other one begins.
+func (w *walk) iterationFailed(n *node, it *models.Step, failure *models.StepError) error {
+	it.Status, it.Error, it.FinishedAt, it.AttendAt = models.StepFailed, failure, &w.now, nil
+	w.log(models.EventStepFailed, it, map[string]any{"error": failure})
+	parent, err := w.parent(it)
+	if err != nil {
+		return err
+	}
+	if parent.Error == nil {
+		first := *failure
+		first.Iteration = &it.Iteration
+		parent.Error = &first
+		if err := w.cancelIterations(parent, fmt.Sprintf("iteration %d failed", it.Iteration)); err != nil {
+			return err
+		}
+	}
+	return w.iterationOver(n, it)
+}
+
+// cancelIterations ends every iteration of a step that has not begun.
+func (w *walk) cancelIterations(parent *models.Step, reason string) error {
+	if !w.snap.openKnown && !w.snap.iterations[parent.StepID] && !w.plan.newRun {
+		w.need.iterations[parent.StepID] = true
+		return errNeed
+	}
+	for i := range parent.IterTotal {
+		it, err := w.read(stepKey{parent.StepID, i})
+		switch {
+		case err != nil:
+			return err
+		case it == nil:
+		case it.Status == models.StepPending:
+			w.cancelRow(w.change(it), reason)
+		case it.Status == models.StepQueued:
+			w.cancelRow(w.change(it), reason)
+			parent.IterActive--
+		}
+	}
+	return nil
+}
+
+// iterationOver follows an iteration that has ended: the next one begins, or the
+// step is over.
+func (w *walk) iterationOver(n *node, it *models.Step) error {
+	parent, err := w.parent(it)
+	if err != nil {
+		return err
+	}
+	parent.IterActive--
+	switch {
+	case parent.IterDone == parent.IterTotal:
+		return w.gather(n, parent)
+	case parent.Error == nil && !w.readRun().Halted && parent.IterNext < parent.IterTotal:
+		next, err := w.read(stepKey{parent.StepID, parent.IterNext})
+		if err != nil {
+			return err
+		}
+		w.queueIteration(n, parent, w.change(next))
+	case parent.IterActive > 0:
+	case parent.Error != nil:
+		w.run().ActiveSteps--
+		return w.failStep(n, parent, parent.Error)
+	default: // the run was halted meanwhile
+		w.run().ActiveSteps--
+		w.cancelRow(parent, "the run failed before the step ended")
+	}
+	return nil
+}
+
+// gather makes the step's output: the list of its iterations', in order.
+func (w *walk) gather(n *node, parent *models.Step) error {
+	if !w.snap.iterations[parent.StepID] {
+		w.need.iterations[parent.StepID] = true
+		return errNeed
+	}
+	outputs := make([]json.RawMessage, parent.IterTotal)
+	for i := range outputs {
+		it, err := w.read(stepKey{parent.StepID, i})
+		if err != nil {
+			return err
+		}
+		outputs[i] = it.Output
+		if it.Output == nil {
+			outputs[i] = json.RawMessage("null")
+		}
+	}
+	w.run().ActiveSteps--
+	w.complete(n, parent, mustJSON(outputs), models.OnSuccess)
+	return nil
+}

@@ -1,0 +1,271 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/10ex/flows/models"
+)
+
+// This file is what workers, and the sweep in their place, report of steps.
+
+// start creates the run and its first steps.
+func (w *walk) start(h runStarts) error {
+	run := *h.run
+	w.plan.run, w.plan.newRun = &run, true
+	w.log(models.EventRunQueued, nil, nil)
+	if h.from == "" {
+		for _, n := range w.def.roots {
+			if err := w.startStep(n, w.create(n, models.NoIteration)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return w.startFrom(h)
+}
+
+// startFrom goes on from what an earlier run did: the kept steps are as they
+// were, their edges are settled, and the step to start from starts.
+func (w *walk) startFrom(h runStarts) error {
+	kept := map[string]*models.Step{}
+	for _, old := range h.kept {
+		row := *old
+		row.RunID, row.AttendAt, row.LeaseToken = w.plan.run.ID, nil, ""
+		row.Reason = "kept from the earlier run"
+		k := keyOf(&row)
+		kept[row.StepID] = &row
+		w.plan.steps[k], w.plan.created[k] = &row, true
+		w.plan.order = append(w.plan.order, k)
+	}
+	for _, n := range w.def.order {
+		row, ok := kept[n.id()]
+		if !ok {
+			continue
+		}
+		live := liveEdges(n, row)
+		for _, e := range n.out {
+			if kept[e.to.id()] == nil && e.to.id() != h.from {
+				w.arrivals = append(w.arrivals, arrival{edge: e, live: live(e), reason: fmt.Sprintf("step %q did not lead here in the earlier run", n.id())})
+			}
+		}
+	}
+	first := w.def.nodes[h.from]
+	if err := w.startStep(first, w.create(first, models.NoIteration)); err != nil {
+		return err
+	}
+	for _, n := range w.def.roots {
+		if kept[n.id()] == nil && n != first {
+			if err := w.startStep(n, w.create(n, models.NoIteration)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// liveEdges tells which edges of a settled step were taken.
+func liveEdges(n *node, row *models.Step) func(*edge) bool {
+	taken := map[string]bool{}
+	for _, id := range row.Taken {
+		taken[id] = true
+	}
+	return func(e *edge) bool {
+		switch {
+		case row.Status == models.StepFailed:
+			return e.on == models.OnError
+		case row.Status != models.StepCompleted:
+			return false
+		case n.def.Type == models.StepTypeBranch:
+			return taken[e.to.id()]
+		case row.Reason == wokenByTimeout:
+			return e.on == models.OnTimeout
+		case row.Reason == wokenByRejection:
+			return e.on == models.OnRejected
+		}
+		return e.on == models.OnSuccess
+	}
+}
+
+// refuse says why nothing follows.
+func (w *walk) refuse(format string, args ...any) error {
+	w.plan.refused = fmt.Sprintf(format, args...)
+	return nil
+}
+
+// claim gives a queued step to a worker.
+func (w *walk) claim(h stepClaimed) error {
+	run := w.readRun()
+	if run.Status.Ended() || run.Status == models.RunPaused || run.Halted {
+		return w.refuse("the run is %s", run.Status)
+	}
+	row, err := w.read(h.key)
+	switch {
+	case err != nil:
+		return err
+	case row == nil:
+		return w.refuse("there is no such step")
+	case row.Status != models.StepQueued || row.IterTotal > 0:
+		return w.refuse("the step is %s", row.Status)
+	case row.Attempt != h.attempt:
+		return w.refuse("attempt %d is over", h.attempt)
+	case row.DueAt != nil && row.DueAt.After(w.now):
+		return w.refuse("the step is not due yet")
+	}
+	w.begun()
+	row = w.change(row)
+	until := w.now.Add(w.rules.lease)
+	row.Status, row.LeaseToken, row.WorkerID = models.StepRunning, h.token, h.worker
+	row.StartedAt, row.AttendAt = &w.now, &until
+	w.log(models.EventStepStarted, row, map[string]any{"attempt": row.Attempt})
+	w.plan.claimed = row
+	if row.Iteration != models.NoIteration {
+		return w.iterationClaimed(row)
+	}
+	return nil
+}
+
+// held gives the row of a step if its lease is the one with token. Otherwise it
+// refuses: the worker has lost the step, and what it says does not count.
+func (w *walk) held(k stepKey, token string) (*models.Step, error) {
+	row, err := w.read(k)
+	if err != nil {
+		return nil, err
+	}
+	if row == nil || row.Status != models.StepRunning || row.LeaseToken != token || token == "" {
+		return nil, w.refuse("the lease was lost")
+	}
+	return w.change(row), nil
+}
+
+// finish records a worker's result.
+func (w *walk) finish(h stepFinished) error {
+	row, err := w.held(h.key, h.token)
+	if err != nil || row == nil {
+		return err
+	}
+	n := w.def.nodes[row.StepID]
+	row.Usage = h.usage
+	if h.failure == nil {
+		if row.Iteration != models.NoIteration {
+			return w.iterationDone(n, row, h.output)
+		}
+		w.run().ActiveSteps--
+		w.complete(n, row, h.output, models.OnSuccess)
+		return nil
+	}
+	return w.attemptFailed(n, row, h.failure, h.retryAfter)
+}
+
+// attemptFailed tries again where the policy allows it, and else fails the step.
+func (w *walk) attemptFailed(n *node, row *models.Step, failure *models.StepError, asked time.Duration) error {
+	own := row.Attempt - row.Crashes // a worker's death is not the step's fault
+	if failure.Retryable && own < n.retry.maxAttempts && !w.readRun().Halted {
+		due := w.now.Add(n.retry.backoff(row.RunID, row.StepID, row.Iteration, own, asked))
+		w.retry(n, row, failure, due)
+		return nil
+	}
+	if row.Iteration != models.NoIteration {
+		return w.iterationFailed(n, row, failure)
+	}
+	w.run().ActiveSteps--
+	return w.failStep(n, row, failure)
+}
+
+// retry keeps the attempt that failed and queues the next.
+func (w *walk) retry(n *node, row *models.Step, failure *models.StepError, due time.Time) {
+	w.plan.attempts = append(w.plan.attempts, &models.StepAttempt{
+		WorkspaceID: row.WorkspaceID, RunID: row.RunID, StepID: row.StepID, Iteration: row.Iteration, Number: row.Attempt,
+		Status: models.StepFailed, Error: failure, QueuedAt: row.QueuedAt, StartedAt: row.StartedAt, FinishedAt: &w.now,
+	})
+	w.log(models.EventStepRetrying, row, map[string]any{"attempt": row.Attempt, "error": failure, "retry_at": due})
+	row.Error = failure
+	w.queue(n, row, row.Attempt+1, due)
+}
+
+// beginEffect notes that the attempt is about to touch the outside.
+func (w *walk) beginEffect(h effectBegins) error {
+	row, err := w.held(h.key, h.token)
+	if err != nil || row == nil {
+		return err
+	}
+	if row.EffectAt == nil {
+		row.EffectAt = &w.now
+	}
+	return nil
+}
+
+// returnLease queues a step again that a worker hands back, as the same attempt:
+// it was not the step's fault, nor did it fail.
+func (w *walk) returnLease(h leaseReturned) error {
+	row, err := w.held(h.key, h.token)
+	if err != nil || row == nil {
+		return err
+	}
+	if w.readRun().Halted {
+		return w.cancelHalted(row, "the run failed before the step ended")
+	}
+	n := w.def.nodes[row.StepID]
+	deliveries := row.Deliveries + 1 // the task of the last delivery may still hold its id
+	row.Status, row.LeaseToken, row.WorkerID, row.StartedAt, row.Deliveries = models.StepQueued, "", "", nil, deliveries
+	w.deliver(n, row)
+	w.log(models.EventStepQueued, row, map[string]any{"attempt": row.Attempt, "reason": "its worker is stopping"})
+	return nil
+}
+
+// codeWorkerLost is the code of attempts whose worker gave no sign of life.
+const codeWorkerLost = "worker_lost"
+
+// loseLease takes a step from a worker that gave no sign of life.
+func (w *walk) loseLease(h leaseOver) error {
+	row, err := w.read(h.key)
+	if err != nil {
+		return err
+	}
+	if row == nil || row.Status != models.StepRunning || row.AttendAt == nil || row.AttendAt.After(w.now) {
+		return w.refuse("the lease holds")
+	}
+	row = w.change(row)
+	row.Crashes++
+	failure := &models.StepError{Code: codeWorkerLost, Message: "the worker was lost while it ran the step", Retryable: true}
+	n := w.def.nodes[row.StepID]
+	switch {
+	case w.readRun().Halted:
+		return w.cancelHalted(row, "its worker was lost after the run had failed")
+	case row.Crashes >= w.rules.maxCrashes:
+		failure.Retryable = false
+		failure.Message = fmt.Sprintf("the step took %d workers down with it", row.Crashes)
+		return w.attemptFailed(n, row, failure, 0)
+	}
+	w.retry(n, row, failure, w.now)
+	return nil
+}
+
+// cancelHalted ends a step that a halted run no longer needs.
+func (w *walk) cancelHalted(row *models.Step, reason string) error {
+	w.cancelRow(row, reason)
+	if row.Iteration == models.NoIteration {
+		w.run().ActiveSteps--
+		return nil
+	}
+	return w.iterationOver(w.def.nodes[row.StepID], row)
+}
+
+// redeliver hands a step to the queue again that nobody has claimed. At first its
+// task has the same id, so that a task that is merely waiting its turn is not
+// doubled; later another one, for an id may be blocked by a task that is stuck.
+func (w *walk) redeliver(h deliveryLost) error {
+	row, err := w.read(h.key)
+	if err != nil {
+		return err
+	}
+	if row == nil || row.Status != models.StepQueued || row.AttendAt == nil || row.AttendAt.After(w.now) {
+		return w.refuse("the step is not left lying")
+	}
+	row = w.change(row)
+	if w.now.Sub(*row.DueAt) > 4*w.rules.redeliver {
+		row.Deliveries++
+	}
+	w.deliver(w.def.nodes[row.StepID], row)
+	return nil
+}

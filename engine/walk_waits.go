@@ -1,0 +1,205 @@
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/tasks"
+)
+
+// What ended a wait, kept as the reason of its row: it says which edges were
+// taken.
+const (
+	wokenByTimeout   = "it timed out"
+	wokenByRejection = "it was rejected"
+)
+
+// codeTimeout is the code of waits that timed out without an edge for it.
+const codeTimeout = "timeout"
+
+// codeRejected is the code of approvals refused without an edge for it.
+const codeRejected = "rejected"
+
+// openWait begins a wait. One that is over already ends at once.
+func (w *walk) openWait(n *node, row *models.Step) error {
+	var wake *time.Time
+	kind := ""
+	data := map[string]any{}
+	switch {
+	case n.waitFor > 0:
+		kind = "timer"
+		at := w.now.Add(n.waitFor)
+		wake = &at
+	case n.until != nil:
+		kind = "timer"
+		value, failure, err := w.eval(n.until, "until", nil)
+		switch {
+		case err != nil:
+			return err
+		case failure != nil:
+			return w.failStep(n, row, failure)
+		}
+		at, _ := value.(time.Time) // compiled as Time, so it is one
+		at = at.UTC().Truncate(time.Microsecond)
+		wake = &at
+	case n.def.Event != nil:
+		kind = "event"
+		data["event_type"] = n.def.Event.Type
+		w.plan.newWaits = append(w.plan.newWaits, &models.Wait{
+			WorkspaceID: row.WorkspaceID, RunID: row.RunID, StepID: row.StepID, EventType: n.def.Event.Type, OpenedAt: w.now,
+		})
+	case n.def.Approval != nil:
+		kind = "approval"
+		if n.def.Approval.Prompt != "" {
+			data["prompt"] = n.def.Approval.Prompt
+		}
+	default:
+		return fmt.Errorf("engine: wait %q waits for nothing", n.id())
+	}
+	if n.waitTimeout > 0 {
+		at := w.now.Add(n.waitTimeout)
+		wake = &at
+	}
+	data["kind"] = kind
+	if wake != nil {
+		data["until"] = *wake
+	}
+	w.begun()
+	w.run().WaitingSteps++
+	row.Status, row.StartedAt, row.WakeAt = models.StepWaiting, &w.now, wake
+	w.log(models.EventStepWaiting, row, data)
+	if n.until != nil && !wake.After(w.now) {
+		w.endWait(n, row, waitedUntil(row), models.OnSuccess, "")
+		return nil
+	}
+	w.schedule(row)
+	return nil
+}
+
+// schedule sees to it that a wait with an end is ended: by a delayed task, and by
+// the sweep should that be lost.
+func (w *walk) schedule(row *models.Step) {
+	row.AttendAt = nil
+	if row.WakeAt == nil || w.paused() {
+		return
+	}
+	at := *row.WakeAt
+	row.AttendAt = &at
+	if !at.After(w.now.Add(w.rules.horizon)) {
+		t := w.task(w.def.nodes[row.StepID], row)
+		t.Queue = tasks.QueueSystem
+		w.plan.deliveries = append(w.plan.deliveries, Delivery{Task: t, Wake: true, At: at})
+	}
+}
+
+func waitedUntil(row *models.Step) json.RawMessage {
+	return mustJSON(map[string]any{"until": row.WakeAt})
+}
+
+// endWait ends a wait and walks on along the edges of what ended it.
+func (w *walk) endWait(n *node, row *models.Step, output json.RawMessage, on models.EdgeOn, reason string) {
+	w.closeWait(row)
+	row.Reason = reason
+	w.complete(n, row, output, on)
+}
+
+// closeWait takes a wait out of the books.
+func (w *walk) closeWait(row *models.Step) {
+	w.run().WaitingSteps--
+	row.AttendAt = nil
+	if n := w.def.nodes[row.StepID]; n.def.Event != nil {
+		w.plan.closedWaits = append(w.plan.closedWaits, row.StepID)
+	}
+}
+
+// waiting gives the row of an open wait to change, or refuses.
+func (w *walk) waiting(k stepKey) (*node, *models.Step, error) {
+	row, err := w.read(k)
+	if err != nil {
+		return nil, nil, err
+	}
+	if row == nil || row.Status != models.StepWaiting {
+		return nil, nil, w.refuse("the step is not waiting")
+	}
+	return w.def.nodes[k.id], row, nil
+}
+
+// wake ends a wait whose time has come: a timer well, an event or approval by its
+// timeout. A paused run holds it.
+func (w *walk) wake(h waitDue) error {
+	n, row, err := w.waiting(h.key)
+	if err != nil || row == nil {
+		return err
+	}
+	switch {
+	case w.paused():
+		return w.refuse("the run is paused")
+	case row.WakeAt == nil || row.WakeAt.After(w.now):
+		return w.refuse("the wait is not due yet")
+	}
+	row = w.change(row)
+	if n.def.Event == nil && n.def.Approval == nil {
+		w.endWait(n, row, waitedUntil(row), models.OnSuccess, "")
+		return nil
+	}
+	if n.hasEdge(models.OnTimeout) {
+		w.endWait(n, row, mustJSON(map[string]any{"timed_out": true}), models.OnTimeout, wokenByTimeout)
+		return nil
+	}
+	w.closeWait(row)
+	return w.failStep(n, row, &models.StepError{Code: codeTimeout, Message: "nothing happened before the wait timed out"})
+}
+
+// signal ends a wait for an event with the event as its output. Whether the event
+// is the right one was decided by who found it.
+func (w *walk) signal(h eventArrived) error {
+	n, row, err := w.waiting(h.key)
+	if err != nil || row == nil {
+		return err
+	}
+	if n.def.Event == nil {
+		return w.refuse("the step does not wait for an event")
+	}
+	w.endWait(n, w.change(row), h.event, models.OnSuccess, "")
+	return nil
+}
+
+// decide ends a wait for an approval.
+func (w *walk) decide(h decided) error {
+	n, row, err := w.waiting(h.key)
+	if err != nil || row == nil {
+		return err
+	}
+	if n.def.Approval == nil {
+		return w.refuse("the step does not wait for an approval")
+	}
+	row = w.change(row)
+	d := h.decision
+	out := map[string]any{"approved": d.Approved, "comment": nil, "data": nil, "by": nil, "at": w.now}
+	if d.Comment != "" {
+		out["comment"] = d.Comment
+	}
+	if len(d.Data) > 0 {
+		out["data"] = d.Data
+	}
+	if d.By != "" {
+		out["by"] = d.By
+	}
+	switch {
+	case d.Approved:
+		w.endWait(n, row, mustJSON(out), models.OnSuccess, "")
+	case n.hasEdge(models.OnRejected):
+		w.endWait(n, row, mustJSON(out), models.OnRejected, wokenByRejection)
+	default:
+		w.closeWait(row)
+		row.Output = mustJSON(out)
+		message := "the approval was rejected"
+		if d.Comment != "" {
+			message += ": " + d.Comment
+		}
+		return w.failStep(n, row, &models.StepError{Code: codeRejected, Message: message})
+	}
+	return nil
+}

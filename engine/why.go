@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+)
+
+// Why says what a run is waiting for.
+type Why struct {
+	Status    models.RunStatus `json:"status"`
+	Summary   string           `json:"summary"`
+	WaitingOn []WaitingOn      `json:"waiting_on"`
+}
+
+// WaitingOn is one thing a run is waiting for. Kind is timer, event, approval,
+// retry, queue, worker, join or pause.
+type WaitingOn struct {
+	StepID string     `json:"step_id"`
+	Kind   string     `json:"kind"`
+	Since  *time.Time `json:"since"`
+	Until  *time.Time `json:"until"`
+	Detail string     `json:"detail"`
+}
+
+// Why tells, in words and data, why a run has not ended.
+func (e *Engine) Why(ctx context.Context, ref store.RunRef) (*Why, error) {
+	tenant := e.deps.Store.For(ref.Workspace)
+	run, err := tenant.Run(ctx, ref.Run)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", ref.Run, err)
+	}
+	why := &Why{Status: run.Status, WaitingOn: []WaitingOn{}}
+	if run.Status.Ended() {
+		why.Summary = endSummary(run)
+		return why, nil
+	}
+	def, err := e.cache.get(ctx, ref.Workspace, run.WorkflowID, run.WorkflowVersion)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := tenant.Steps(ctx, ref.Run)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		if n := def.nodes[row.StepID]; n != nil && !row.Status.Ended() {
+			why.WaitingOn = append(why.WaitingOn, waitingOn(n, row))
+		}
+	}
+	why.Summary = openSummary(run, why.WaitingOn)
+	return why, nil
+}
+
+func waitingOn(n *node, row *models.Step) WaitingOn {
+	on := WaitingOn{StepID: row.StepID, Since: row.QueuedAt}
+	switch row.Status {
+	case models.StepPending:
+		on.Kind = "join"
+		on.Detail = fmt.Sprintf("%d of %d incoming edges have settled", row.Settled, len(n.in))
+	case models.StepWaiting:
+		on.Since, on.Until = row.StartedAt, row.WakeAt
+		switch {
+		case n.def.Event != nil:
+			on.Kind, on.Detail = "event", fmt.Sprintf("an event of type %q", n.def.Event.Type)
+		case n.def.Approval != nil:
+			on.Kind, on.Detail = "approval", "a person's approval"
+			if n.def.Approval.Prompt != "" {
+				on.Detail += ": " + n.def.Approval.Prompt
+			}
+		default:
+			on.Kind, on.Detail = "timer", "its time"
+		}
+	case models.StepRunning:
+		on.Kind, on.Since = "worker", row.StartedAt
+		on.Detail = fmt.Sprintf("attempt %d is running", row.Attempt)
+		if row.IterTotal > 0 {
+			on.Detail = fmt.Sprintf("%d of %d iterations are done, %d are under way", row.IterDone, row.IterTotal, row.IterActive)
+		}
+	default: // queued
+		on.Kind, on.Detail = "queue", "a free worker"
+		if row.Attempt > 1 && row.Error != nil && row.DueAt != nil {
+			on.Kind, on.Until = "retry", row.DueAt
+			on.Detail = fmt.Sprintf("attempt %d, after the one before failed: %s", row.Attempt, row.Error.Message)
+		}
+	}
+	return on
+}
+
+func openSummary(run *models.Run, on []WaitingOn) string {
+	parts := make([]string, 0, 4)
+	for _, w := range on {
+		if w.Kind == "join" && len(on) > 1 {
+			continue // what it waits for is in the list as well
+		}
+		if len(parts) == 3 {
+			parts = append(parts, "and more")
+			break
+		}
+		s := fmt.Sprintf("step %q waits for %s", w.StepID, w.Detail)
+		if w.Kind == "worker" {
+			s = fmt.Sprintf("step %q is being executed: %s", w.StepID, w.Detail)
+		}
+		if w.Until != nil {
+			s += " until " + w.Until.UTC().Format(time.RFC3339)
+		}
+		parts = append(parts, s)
+	}
+	text := strings.Join(parts, "; ")
+	switch {
+	case run.Status == models.RunPaused && text == "":
+		return "The run is paused; nothing goes on until it is resumed."
+	case run.Status == models.RunPaused:
+		return "The run is paused; nothing new starts until it is resumed. Then: " + text + "."
+	case run.Halted:
+		return fmt.Sprintf("Step %q failed, so the run will fail; %s.", run.Error.StepID, text)
+	}
+	return "The run goes on when: " + text + "."
+}
+
+func endSummary(run *models.Run) string {
+	switch {
+	case run.Status == models.RunFailed && run.Error != nil && run.Error.StepID != "":
+		return fmt.Sprintf("The run has failed at step %q: %s.", run.Error.StepID, strings.TrimSuffix(run.Error.Message, "."))
+	case run.Status == models.RunFailed && run.Error != nil:
+		return fmt.Sprintf("The run has failed: %s.", strings.TrimSuffix(run.Error.Message, "."))
+	}
+	return fmt.Sprintf("The run is %s; it waits for nothing.", run.Status)
+}
