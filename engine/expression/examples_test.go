@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
@@ -37,7 +38,7 @@ var kindsByName = map[string]expression.Kind{
 
 // exampleScope is what examples may name.
 var exampleScope = expression.Scope{
-	Steps: []string{"enrich", "call", "my-step", "step-2", "late"},
+	Steps: []string{"enrich", "call", "my-step", "step-2", "late", "call-lead"},
 	Item:  true, Event: true, Inputs: true,
 }
 
@@ -170,6 +171,25 @@ func TestReferencePage(t *testing.T) {
 		}
 	}
 	require.Greater(t, count, 40)
+}
+
+// TestReferencePageStatesTheLimits holds the table of limits to the constants.
+func TestReferencePageStatesTheLimits(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/reference/expressions.md")
+	require.NoError(t, err)
+	for _, row := range []string{
+		fmt.Sprintf("| source of one expression | %d bytes, %d parts |", expression.MaxSource, expression.MaxNodes),
+		fmt.Sprintf("| loops in loops | %d deep |", expression.MaxNesting),
+		fmt.Sprintf("| list to loop over, sort or count out with `..` | %d items |", expression.MaxItems),
+		fmt.Sprintf("| value computed by one expression | %d KiB of JSON |", expression.MaxResult>>10),
+		fmt.Sprintf("| value read by a plain path, and a whole rendered template | %d MiB of JSON |", expression.MaxRendered>>20),
+		fmt.Sprintf("| expressions in one template | %d |", expression.MaxTemplateExpressions),
+		fmt.Sprintf("| nesting of values | %d levels |", expression.MaxDepth),
+		fmt.Sprintf("at most %d days", expression.MaxDuration/(24*time.Hour)),
+	} {
+		require.Contains(t, strings.Join(strings.Fields(string(text)), " "), row)
+	}
 }
 
 // TestReferencePageListsEveryFunction holds the table of functions to Builtins.

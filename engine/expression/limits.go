@@ -25,8 +25,8 @@ const (
 
 const (
 	// maxFuel bounds the work of one evaluation. A unit is about one node of the
-	// tree evaluated once, 20 to 50 ns on ordinary hardware: some 50 ms in all.
-	maxFuel = 1_000_000
+	// tree evaluated once, 50 to 150 ns: some 25 to 75 ms in all.
+	maxFuel = 500_000
 	// maxTemplateFuel bounds the work of all expressions of one template together.
 	maxTemplateFuel = 4 * maxFuel
 	// maxMemory bounds the bytes of text and lists one evaluation builds.

@@ -146,7 +146,7 @@ func callMatches(args ...any) (any, error) {
 		return false, nil
 	case string:
 		// A byte costs up to one step for every instruction.
-		if err := f.spend(1 + len(v)/8*(1+use.size/8)); err != nil {
+		if err := f.spend(1 + len(v)*(1+use.size/4)/4); err != nil {
 			return nil, err
 		}
 		return use.expression.MatchString(v), nil

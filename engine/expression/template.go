@@ -377,3 +377,6 @@ func expressionEnd(s string, start int) int {
 	}
 	return -1
 }
+
+// Escape gives the template that renders to the text s itself, whatever is in it.
+func Escape(s string) string { return strings.ReplaceAll(s, "{{", `\{{`) }
