@@ -11,10 +11,13 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
@@ -36,6 +39,11 @@ type dialect interface {
 	forUpdate(q *bun.SelectQuery, mode string) *bun.SelectQuery
 	// metadataHas restricts q to rows whose metadata holds key with value.
 	metadataHas(q *bun.SelectQuery, key, value string) *bun.SelectQuery
+	// listHas restricts q to rows whose column, a JSON list of texts, holds value.
+	listHas(q *bun.SelectQuery, column, value string) *bun.SelectQuery
+	// contains restricts q to rows where text is a part of one of the columns,
+	// whatever the case of its letters.
+	contains(q *bun.SelectQuery, text string, columns ...string) *bun.SelectQuery
 	// kind tells what a driver's error means.
 	kind(err error) error
 }
@@ -59,13 +67,22 @@ func openPostgres(cfg Config) (dialect, *sql.DB, error) {
 	// A held lock becomes an error that is tried again, not a pool that runs dry.
 	set("lock_timeout", "5000")
 	set("idle_in_transaction_session_timeout", "30000")
-	db := stdlib.OpenDB(*pc)
+	db := stdlib.OpenDB(*pc, stdlib.OptionAfterConnect(utcTimes))
 	db.SetMaxOpenConns(cfg.MaxConns)
 	db.SetMaxIdleConns(cfg.MaxConns)
 	return postgres{}, db, nil
 }
 
-func (postgres) bun() schema.Dialect { return pgdialect.New() }
+// utcTimes makes a connection give times in UTC; the driver's default is the zone
+// of this host.
+func utcTimes(_ context.Context, conn *pgx.Conn) error {
+	conn.TypeMap().RegisterType(&pgtype.Type{
+		Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
+	})
+	return nil
+}
+
+func (postgres) bun() schema.Dialect { return pgDialect{pgdialect.New()} }
 func (postgres) embedded() bool      { return false }
 
 func (postgres) forUpdate(q *bun.SelectQuery, mode string) *bun.SelectQuery { return q.For(mode) }
@@ -74,12 +91,32 @@ func (postgres) metadataHas(q *bun.SelectQuery, key, value string) *bun.SelectQu
 	return q.Where("metadata @> jsonb_build_object(?::text, ?::text)", key, value)
 }
 
+func (postgres) listHas(q *bun.SelectQuery, column, value string) *bun.SelectQuery {
+	return q.Where("EXISTS (SELECT 1 FROM json_array_elements_text(?) AS item WHERE item = ?)", bun.Safe(column), value)
+}
+
+func (postgres) contains(q *bun.SelectQuery, text string, columns ...string) *bun.SelectQuery {
+	return containsAny(q, "strpos(lower(?), lower(?)) > 0", text, columns)
+}
+
+// containsAny needs no pattern, in which signs of the text would have to be masked.
+func containsAny(q *bun.SelectQuery, condition, text string, columns []string) *bun.SelectQuery {
+	return q.WhereGroup(" AND ", func(q *bun.SelectQuery) *bun.SelectQuery {
+		for _, c := range columns {
+			q = q.WhereOr(condition, bun.Safe(c), text)
+		}
+		return q
+	})
+}
+
 func (postgres) kind(err error) error {
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) {
 		switch {
 		case pe.Code == "23505":
 			return models.ErrConflict
+		case pe.Code == "23503": // what the row would belong to is not there
+			return models.ErrNotFound
 		case pe.Code == "40001", pe.Code == "40P01", pe.Code == "55P03": // serialization, deadlock, lock timeout
 			return errTryAgain
 		case pe.Code[:2] == "08", pe.Code[:2] == "53", pe.Code[:2] == "57": // connection, resources, shutdown
@@ -101,7 +138,10 @@ func openSQLite(cfg Config) (dialect, *sql.DB, error) {
 	if path == "" || strings.Contains(path, ":memory:") {
 		return nil, nil, errors.New("sqlite url needs the path of a file")
 	}
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
+	if err := registerLower(); err != nil {
+		return nil, nil, fmt.Errorf("sqlite: %w", err)
+	}
+	q := url.Values{"_txlock": {"immediate"}, "_timezone": {"UTC"}, "_pragma": {
 		"busy_timeout(10000)", "journal_mode(WAL)",
 		// NORMAL survives a killed process; only a power cut may lose the last commits.
 		"synchronous(NORMAL)",
@@ -116,7 +156,7 @@ func openSQLite(cfg Config) (dialect, *sql.DB, error) {
 	return sqliteDialect{}, db, nil
 }
 
-func (sqliteDialect) bun() schema.Dialect { return sqlitedialect.New() }
+func (sqliteDialect) bun() schema.Dialect { return sqlDialect{sqlitedialect.New()} }
 func (sqliteDialect) embedded() bool      { return true }
 
 func (sqliteDialect) forUpdate(q *bun.SelectQuery, _ string) *bun.SelectQuery { return q }
@@ -125,12 +165,31 @@ func (sqliteDialect) metadataHas(q *bun.SelectQuery, key, value string) *bun.Sel
 	return q.Where("EXISTS (SELECT 1 FROM json_each(metadata) AS m WHERE m.key = ? AND m.value = ?)", key, value)
 }
 
+func (sqliteDialect) listHas(q *bun.SelectQuery, column, value string) *bun.SelectQuery {
+	return q.Where("EXISTS (SELECT 1 FROM json_each(?) AS item WHERE item.value = ?)", bun.Safe(column), value)
+}
+
+func (sqliteDialect) contains(q *bun.SelectQuery, text string, columns ...string) *bun.SelectQuery {
+	return containsAny(q, "instr(flows_lower(?), flows_lower(?)) > 0", text, columns)
+}
+
+// registerLower teaches SQLite the case of letters beyond ASCII. The driver keeps
+// functions for the whole process.
+var registerLower = sync.OnceValue(func() error {
+	return sqlite.RegisterDeterministicScalarFunction("flows_lower", 1, func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+		text, _ := args[0].(string)
+		return strings.ToLower(text), nil
+	})
+})
+
 func (sqliteDialect) kind(err error) error {
 	var se *sqlite.Error
 	if errors.As(err, &se) {
 		switch se.Code() {
 		case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE:
 			return models.ErrConflict
+		case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: // what the row would belong to is not there
+			return models.ErrNotFound
 		}
 		switch se.Code() & 0xff {
 		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:

@@ -102,15 +102,16 @@ CREATE TABLE runs (
   CHECK ((finished_at IS NOT NULL) = (status IN ('completed', 'failed', 'cancelled')))
 ) WITH (fillfactor = 70);
 --bun:split
-CREATE INDEX runs_by_workflow ON runs (workspace_id, workflow_id, id);
+CREATE INDEX runs_by_workflow ON runs (workspace_id, workflow_id, status, id);
 --bun:split
-CREATE INDEX runs_by_status ON runs (workspace_id, status, id);
---bun:split
-CREATE INDEX runs_by_trigger_type ON runs (workspace_id, trigger_type, id);
+CREATE INDEX runs_by_status ON runs (workspace_id, status, trigger_type, id);
 --bun:split
 CREATE INDEX runs_by_trigger ON runs (workspace_id, trigger_id, id) WHERE trigger_id IS NOT NULL;
 --bun:split
 CREATE INDEX runs_by_metadata ON runs USING gin (metadata jsonb_path_ops) WHERE metadata IS NOT NULL;
+--bun:split
+-- What pruning looks for.
+CREATE INDEX runs_by_end ON runs (finished_at) WHERE finished_at IS NOT NULL;
 --bun:split
 CREATE TABLE steps (
   workspace_id text COLLATE "C" NOT NULL,

@@ -1,0 +1,123 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/10ex/flows/models"
+)
+
+// CreateAgent keeps a new agent. Its slug must be free in the workspace.
+func (t *Tenant) CreateAgent(ctx context.Context, a *models.Agent) error {
+	a.WorkspaceID = t.ws
+	if len(a.Config) == 0 {
+		a.Config = json.RawMessage(`{}`)
+	}
+	return t.s.insert(ctx, t.s.db, a, "agent", a.Slug)
+}
+
+// Agent gives the agent with a slug.
+func (t *Tenant) Agent(ctx context.Context, slug string) (*models.Agent, error) {
+	a, err := t.agent(ctx, t.s.db, slug, false)
+	return a, named("agent", slug, t.s.err(err))
+}
+
+func (t *Tenant) agent(ctx context.Context, db bun.IDB, slug string, lock bool) (*models.Agent, error) {
+	if err := namable("agent", slug); err != nil {
+		return nil, err
+	}
+	a := new(models.Agent)
+	q := t.mine(db.NewSelect().Model(a)).Where("agent.slug = ?", slug)
+	if lock {
+		q = t.s.dialect.forUpdate(q, "NO KEY UPDATE")
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Agents lists agents, newest first; Page.After is a slug. It is ErrInvalid where
+// the agent with that slug is gone.
+func (t *Tenant) Agents(ctx context.Context, p Page) ([]*models.Agent, error) {
+	if p.After != "" {
+		last, err := t.Agent(ctx, p.After)
+		if errors.Is(err, models.ErrNotFound) {
+			return nil, fmt.Errorf("the agent after which the page begins is gone: %w", models.ErrInvalid)
+		}
+		if err != nil {
+			return nil, err
+		}
+		p.After = string(last.ID)
+	}
+	var rows []*models.Agent
+	return rows, t.page(ctx, t.s.db.NewSelect().Model(&rows), p)
+}
+
+// UpdateAgent lets fn change an agent's name, kind, config and schemas. The row is
+// locked meanwhile, and fn must not wait for anything.
+func (t *Tenant) UpdateAgent(ctx context.Context, slug string, now time.Time, fn func(*models.Agent) error) (*models.Agent, error) {
+	var a *models.Agent
+	err := t.s.inTx(ctx, func(tx bun.Tx) error {
+		before, err := t.agent(ctx, tx, slug, true)
+		if err != nil {
+			return err
+		}
+		after := *before
+		if err := fn(&after); err != nil {
+			return err
+		}
+		after.WorkspaceID, after.ID, after.Slug = before.WorkspaceID, before.ID, before.Slug
+		after.CreatedAt, after.UpdatedAt = before.CreatedAt, before.UpdatedAt
+		if len(after.Config) == 0 {
+			after.Config = json.RawMessage(`{}`)
+		}
+		if a = &after; reflect.DeepEqual(before, &after) {
+			return nil
+		}
+		if err := checkText(a); err != nil {
+			return err
+		}
+		a.UpdatedAt = now
+		_, err = tx.NewUpdate().Model(a).WherePK().
+			Column("name", "kind", "config", "input_schema", "output_schema", "updated_at").Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, named("agent", slug, err)
+	}
+	return a, nil
+}
+
+// DeleteAgent removes an agent. Graphs that name it fail at that step.
+func (t *Tenant) DeleteAgent(ctx context.Context, slug string) error {
+	if err := namable("agent", slug); err != nil {
+		return err
+	}
+	res, err := t.s.db.NewDelete().Model((*models.Agent)(nil)).
+		Where("workspace_id = ?", t.ws).Where("slug = ?", slug).Exec(ctx)
+	if err == nil {
+		err = missed(res)
+	}
+	return named("agent", slug, t.s.err(err))
+}
+
+// KnownAgents gives those of the slugs that name an agent, in alphabetical order.
+func (t *Tenant) KnownAgents(ctx context.Context, slugs []string) ([]string, error) {
+	if len(slugs) == 0 {
+		return nil, nil
+	}
+	if err := checkText(slugs); err != nil {
+		return nil, err
+	}
+	var known []string
+	err := t.mine(t.s.db.NewSelect().Model((*models.Agent)(nil))).Column("slug").
+		Where("agent.slug IN (?)", bun.In(slugs)).OrderExpr("agent.slug").Scan(ctx, &known)
+	return known, t.s.err(err)
+}
