@@ -1,0 +1,287 @@
+package engine
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/10ex/flows/models"
+)
+
+func step(id string) string {
+	return `{"id":"` + id + `","type":"connector","connector":"core","action":"set"}`
+}
+
+func TestLinearRunPassesOutputsOn(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`,
+		{"id":"b","type":"connector","connector":"core","action":"set","input":{"got":"{{ steps.a.output.x }}","n":"{{ payload.n }}"}}],
+		"edges":[{"from":"a","to":"b"}]}`)).start()
+	require.Equal(t, models.RunQueued, s.snap.run.Status)
+	s.finish("a", `{"x":[1,2]}`)
+	require.Equal(t, models.RunRunning, s.snap.run.Status)
+	require.JSONEq(t, `{"got":[1,2],"n":1}`, string(s.row("b").Input))
+	s.finish("b", `{"done":true}`)
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+	require.JSONEq(t, `{"b":{"done":true}}`, string(s.snap.run.Output))
+}
+
+func TestBranchTakesTheFirstTrueEdgeAndSkipsTheRest(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`,{"id":"br","type":"branch"},`+step("hot")+`,`+step("warm")+`,`+step("cold")+`,`+step("after")+`],
+		"edges":[{"from":"a","to":"br"},{"from":"br","to":"hot","when":"steps.a.output.score > 80"},
+		{"from":"br","to":"warm","when":"steps.a.output.score > 10"},{"from":"br","to":"cold","default":true},
+		{"from":"warm","to":"after"},{"from":"cold","to":"after"}]}`)).start().finish("a", `{"score":90}`)
+	require.Equal(t, map[string]string{"a": "completed", "br": "completed", "hot": "queued", "warm": "skipped", "cold": "skipped", "after": "skipped"}, s.statuses())
+	require.Equal(t, []string{"hot"}, s.row("br").Taken)
+	require.Equal(t, `branch "br" took another path`, s.row("warm").Reason)
+	s.finish("hot", `1`)
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+}
+
+func TestJoinCountsPathsNotTakenAsSettled(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"br","type":"branch"},`+step("x")+`,`+step("y")+`,`+step("j")+`],
+		"edges":[{"from":"br","to":"x","when":"payload.n == 1"},{"from":"br","to":"y","default":true},{"from":"x","to":"j"},{"from":"y","to":"j"}]}`)).start()
+	require.Equal(t, "pending", s.statuses()["j"])
+	s.finish("x", `1`)
+	require.Equal(t, "queued", s.statuses()["j"])
+	s.finish("j", `1`)
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+}
+
+func TestAFailureWithoutAnErrorEdgeHaltsTheRun(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`,`+step("b")+`,`+step("c")+`,{"id":"w","type":"wait","event":{"type":"x"}},`+step("after_b")+`],
+		"edges":[{"from":"b","to":"after_b"}]}`)).start()
+	token := s.claim(theStep("b")) // in flight while a fails
+	s.fail("a", false)
+	require.Equal(t, models.RunRunning, s.snap.run.Status, "b is still running")
+	require.Equal(t, map[string]string{"a": "failed", "b": "running", "c": "cancelled", "w": "cancelled"}, s.statuses())
+	s.do(stepFinished{key: theStep("b"), token: token, output: json.RawMessage(`2`)})
+	require.Equal(t, models.RunFailed, s.snap.run.Status)
+	require.Equal(t, "completed", s.statuses()["b"], "what ran is kept")
+	require.Equal(t, &models.RunError{StepID: "a", Code: "boom", Message: "it broke"}, s.snap.run.Error)
+}
+
+func TestAnErrorEdgeTakesTheFailureOn(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`,`+step("ok")+`,
+		{"id":"alert","type":"connector","connector":"core","action":"set","input":{"text":"{{ steps.a.error.message }}"}}],
+		"edges":[{"from":"a","to":"ok"},{"from":"a","to":"alert","on":"error"}]}`)).start().fail("a", false)
+	require.Equal(t, map[string]string{"a": "failed", "ok": "skipped", "alert": "queued"}, s.statuses())
+	require.JSONEq(t, `{"text":"it broke"}`, string(s.row("alert").Input))
+	s.finish("alert", `1`)
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+}
+
+func TestRetriesKeepEveryAttemptAndWaitBetweenThem(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"a","type":"connector","connector":"core","action":"set",
+		"retry":{"max_attempts":3,"initial":"2s","multiplier":3,"jitter":false}}],"edges":[]}`)).start().fail("a", true)
+	require.Equal(t, "queued", s.statuses()["a"])
+	require.Equal(t, 2, s.row("a").Attempt)
+	require.Equal(t, s.now.Add(2*time.Second), *s.row("a").DueAt)
+	p := s.do(stepClaimed{key: theStep("a"), attempt: 2, token: "x"})
+	require.Equal(t, "the step is not due yet", p.refused)
+	p = s.do(stepClaimed{key: theStep("a"), attempt: 1, token: "x"})
+	require.Equal(t, "attempt 1 is over", p.refused)
+	s.fail("a", true)
+	require.Equal(t, s.now.Add(6*time.Second), *s.row("a").DueAt)
+	s.fail("a", true)
+	require.Equal(t, models.RunFailed, s.snap.run.Status)
+	require.Equal(t, 3, s.row("a").Attempt)
+}
+
+func TestAPermanentFailureIsNotRetried(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"a","type":"connector","connector":"core","action":"set","retry":{}}],"edges":[]}`)).start().fail("a", false)
+	require.Equal(t, models.RunFailed, s.snap.run.Status)
+}
+
+func TestAWorkerThatIsLostThriceFailsTheStep(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`],"edges":[]}`)).start()
+	for crash := 1; crash <= 3; crash++ {
+		token := s.claim(theStep("a"))
+		require.NotEmpty(t, s.do(leaseOver{theStep("a")}).refused, "the lease holds")
+		s.now = s.now.Add(testRules.lease)
+		require.Empty(t, s.do(leaseOver{theStep("a")}).refused)
+		p := s.do(stepFinished{key: theStep("a"), token: token, output: json.RawMessage(`1`)})
+		require.Equal(t, "the lease was lost", p.refused, "what a lost worker says does not count")
+	}
+	require.Equal(t, models.RunFailed, s.snap.run.Status)
+	require.Equal(t, codeWorkerLost, s.snap.run.Error.Code)
+}
+
+func TestAReturnedLeaseIsTheSameAttempt(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`],"edges":[]}`)).start()
+	token := s.claim(theStep("a"))
+	p := s.do(leaseReturned{key: theStep("a"), token: token})
+	require.Len(t, p.deliveries, 1)
+	require.Equal(t, 1, p.deliveries[0].Task.Delivery)
+	require.Equal(t, 1, s.row("a").Attempt)
+	s.finish("a", `1`)
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+}
+
+func TestTimersFireWhenDueAndNotBefore(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"w","type":"wait","for":"90s"},`+step("b")+`],"edges":[{"from":"w","to":"b"}]}`)).start()
+	require.Equal(t, models.RunWaiting, s.snap.run.Status)
+	require.NotEmpty(t, s.do(waitDue{theStep("w")}).refused)
+	s.now = s.now.Add(90 * time.Second)
+	require.Empty(t, s.do(waitDue{theStep("w")}).refused)
+	require.NotEmpty(t, s.do(waitDue{theStep("w")}).refused, "a second delivery finds nothing to do")
+	require.Equal(t, models.RunRunning, s.snap.run.Status)
+	s.finish("b", `1`)
+}
+
+func TestAWaitUntilThePastIsOver(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"w","type":"wait","until":"2020-01-01T00:00:00Z"}],"edges":[]}`)).start()
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+}
+
+func TestEventWaitsTimeOutAlongTheirEdgeOrFail(t *testing.T) {
+	t.Parallel()
+	with := `{"steps":[{"id":"w","type":"wait","event":{"type":"reply","timeout":"1h"}},` + step("got") + `,` + step("late") + `],
+		"edges":[{"from":"w","to":"got"},{"from":"w","to":"late","on":"timeout"}]}`
+	s := newSim(t, parseGraph(t, with)).start()
+	s.do(eventArrived{key: theStep("w"), event: json.RawMessage(`{"id":"evt"}`)})
+	require.Equal(t, map[string]string{"w": "completed", "got": "queued", "late": "skipped"}, s.statuses())
+
+	s = newSim(t, parseGraph(t, with)).start()
+	s.now = s.now.Add(time.Hour)
+	s.do(waitDue{theStep("w")})
+	require.Equal(t, map[string]string{"w": "completed", "got": "skipped", "late": "queued"}, s.statuses())
+
+	s = newSim(t, parseGraph(t, `{"steps":[{"id":"w","type":"wait","event":{"type":"reply","timeout":"1h"}}],"edges":[]}`)).start()
+	s.now = s.now.Add(time.Hour)
+	s.do(waitDue{theStep("w")})
+	require.Equal(t, models.RunFailed, s.snap.run.Status)
+	require.Equal(t, "timeout", s.snap.run.Error.Code)
+}
+
+func TestApprovals(t *testing.T) {
+	t.Parallel()
+	g := `{"steps":[{"id":"w","type":"wait","approval":{"prompt":"Send it?"}},` + step("yes") + `,` + step("no") + `],
+		"edges":[{"from":"w","to":"yes"},{"from":"w","to":"no","on":"rejected"}]}`
+	s := newSim(t, parseGraph(t, g)).start()
+	s.do(decided{key: theStep("w"), decision: Decision{Approved: true, Comment: "go", By: "abc"}})
+	require.Equal(t, map[string]string{"w": "completed", "yes": "queued", "no": "skipped"}, s.statuses())
+	require.Contains(t, string(s.row("w").Output), `"approved":true`)
+	require.NotEmpty(t, s.do(decided{key: theStep("w"), decision: Decision{}}).refused, "decided is decided")
+
+	s = newSim(t, parseGraph(t, g)).start()
+	s.do(decided{key: theStep("w"), decision: Decision{}})
+	require.Equal(t, map[string]string{"w": "completed", "yes": "skipped", "no": "queued"}, s.statuses())
+
+	s = newSim(t, parseGraph(t, `{"steps":[{"id":"w","type":"wait","approval":{}},`+step("yes")+`],"edges":[{"from":"w","to":"yes"}]}`)).start()
+	s.do(decided{key: theStep("w"), decision: Decision{Comment: "not now"}})
+	require.Equal(t, models.RunFailed, s.snap.run.Status)
+	require.Equal(t, "the approval was rejected: not now", s.snap.run.Error.Message)
+}
+
+func TestPauseHoldsTimersAndNewStepsAndResumeGoesOn(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`,`+step("b")+`,{"id":"w","type":"wait","for":"10s"},`+step("z")+`],
+		"edges":[{"from":"a","to":"b"},{"from":"w","to":"z"}]}`)).start()
+	token := s.claim(theStep("a"))
+	s.do(runPaused{})
+	require.NotEmpty(t, s.do(runPaused{}).refused, "pausing twice changes nothing")
+	p := s.do(stepFinished{key: theStep("a"), token: token, output: json.RawMessage(`1`)})
+	require.Empty(t, p.deliveries, "b is queued but must not start")
+	require.Equal(t, "queued", s.statuses()["b"])
+	require.NotEmpty(t, s.do(stepClaimed{key: theStep("b"), attempt: 1, token: "x"}).refused)
+	s.now = s.now.Add(time.Minute)
+	require.Equal(t, "the run is paused", s.do(waitDue{theStep("w")}).refused)
+	p = s.do(runResumed{})
+	require.Len(t, p.deliveries, 2)
+	require.Equal(t, models.RunRunning, s.snap.run.Status)
+	s.do(waitDue{theStep("w")})
+	s.finish("b", `1`).finish("z", `1`)
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+}
+
+func TestCancelEndsEverythingOpen(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`,`+step("b")+`,{"id":"w","type":"wait","event":{"type":"x"}},
+		{"id":"f","type":"connector","connector":"core","action":"set","foreach":"[1,2,3]","max_parallel":2}],"edges":[]}`)).start()
+	token := s.claim(theStep("a"))
+	s.claim(stepKey{"f", 0})
+	s.do(runCancelled{})
+	require.Equal(t, models.RunCancelled, s.snap.run.Status)
+	require.NotEmpty(t, s.do(stepFinished{key: theStep("a"), token: token}).refused)
+	require.NotEmpty(t, s.do(runCancelled{}).refused, "again: unchanged")
+	_, _, err := advance(s.def, s.snap, runPaused{}, s.now, testRules)
+	require.ErrorIs(t, err, models.ErrConflict)
+}
+
+func TestForeachKeepsTheOrderAndTheParallelism(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"f","type":"connector","connector":"core","action":"set","foreach":"[\"x\",\"y\",\"z\"]","max_parallel":2,
+		"input":{"v":"{{ item }}","i":"{{ index }}"}},`+step("b")+`],"edges":[{"from":"f","to":"b"}]}`)).start()
+	require.Equal(t, []stepKey{{"f", 0}, {"f", 1}}, s.rows(models.StepQueued))
+	require.JSONEq(t, `{"v":"z","i":2}`, string(s.snap.steps[stepKey{"f", 2}].Input))
+	s.finishKey(stepKey{"f", 1}, `"one"`)
+	require.Equal(t, []stepKey{{"f", 0}, {"f", 2}}, s.rows(models.StepQueued))
+	s.finishKey(stepKey{"f", 2}, `"two"`).finishKey(stepKey{"f", 0}, `"zero"`)
+	require.JSONEq(t, `["zero","one","two"]`, string(s.row("f").Output))
+	s.finish("b", `1`)
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+}
+
+func TestForeachFailsWithItsFirstFailure(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"f","type":"connector","connector":"core","action":"set","foreach":"1..5","max_parallel":2},`+step("alert")+`],
+		"edges":[{"from":"f","to":"alert","on":"error"}]}`)).start()
+	slow := s.claim(stepKey{"f", 0})
+	s.do(stepFinished{key: stepKey{"f", 1}, token: s.claim(stepKey{"f", 1}), failure: &models.StepError{Code: "boom", Message: "it broke"}})
+	require.Equal(t, models.StepRunning, s.row("f").Status, "an iteration is in flight")
+	s.do(stepFinished{key: stepKey{"f", 0}, token: slow, output: json.RawMessage(`1`)})
+	require.Equal(t, map[string]string{"f": "failed", "alert": "queued"}, s.statuses())
+	require.Equal(t, 1, *s.row("f").Error.Iteration)
+}
+
+func TestForeachOverNothingIsOverAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"f","type":"connector","connector":"core","action":"set","foreach":"[]"}],"edges":[]}`)).start()
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+	require.JSONEq(t, `{"f":[]}`, string(s.snap.run.Output))
+}
+
+func TestAnExpressionThatFailsFailsItsStep(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"a","type":"connector","connector":"core","action":"set","input":{"x":"{{ payload.n + payload.missing.deep }}"}}],"edges":[]}`)).start()
+	require.Equal(t, models.RunFailed, s.snap.run.Status)
+	require.Equal(t, "expression", s.snap.run.Error.Code)
+	require.Equal(t, "a", s.snap.run.Error.StepID)
+}
+
+func TestAFalseConditionSkipsTheStepAndWhatFollows(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"a","type":"connector","connector":"core","action":"set","if":"payload.n > 1"},`+step("b")+`],"edges":[{"from":"a","to":"b"}]}`)).start()
+	require.Equal(t, map[string]string{"a": "skipped", "b": "skipped"}, s.statuses())
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+}
+
+func TestJoinVerdicts(t *testing.T) {
+	t.Parallel()
+	any, two := &models.Join{Any: true}, &models.Join{Count: 2}
+	for _, c := range []struct {
+		join                    *models.Join
+		arrived, settled, total int
+		want                    joinVerdict
+	}{
+		{nil, 1, 1, 2, joinWaits}, {nil, 1, 2, 2, joinOpens}, {nil, 0, 2, 2, joinDead}, {nil, 2, 2, 2, joinOpens},
+		{any, 0, 1, 2, joinWaits}, {any, 1, 1, 2, joinOpens}, {any, 0, 2, 2, joinDead},
+		{two, 1, 1, 3, joinWaits}, {two, 1, 2, 3, joinWaits}, {two, 2, 2, 3, joinOpens}, {two, 1, 3, 3, joinDead}, {two, 0, 2, 3, joinDead},
+	} {
+		got, _ := join(c.join, c.arrived, c.settled, c.total)
+		require.Equal(t, c.want, got, "%+v", c)
+	}
+}
