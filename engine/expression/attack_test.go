@@ -3,12 +3,12 @@ package expression_test
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/10ex/flows/engine/expression"
 )
@@ -195,17 +195,23 @@ func TestAttacksAreStopped(t *testing.T) {
 	}
 }
 
-// Not parallel: it counts the goroutines of the process.
-func TestStoppedEvaluationsLeaveNoGoroutine(t *testing.T) { //nolint:paralleltest // see above
-	p, err := expression.Compile(`all(payload.numbers, all(payload.numbers, true))`, exampleScope, expression.Any)
-	require.NoError(t, err)
-	vars := attackVars()
-	before := runtime.NumGoroutine()
-	for range 20 {
-		_, err := p.Eval(context.Background(), vars)
-		require.Error(t, err)
+// Evaluation runs where it is called, so a stopped one can leave nothing behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestLargeTemplatesAreReadInOneGo(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{
+		strings.Repeat("{{1}}", 200_000), strings.Repeat("é{{1}}", 100_000), strings.Repeat("{{", 500_000), strings.Repeat(`\{{`, 300_000),
+		strings.Repeat("{{ '", 200_000), strings.Repeat("{{ {", 200_000), strings.Repeat("{{/*", 200_000), strings.Repeat("{{//", 200_000),
+	} {
+		began := time.Now()
+		_, err := expression.CompileTemplate(source, exampleScope)
+		require.Less(t, time.Since(began), enough)
+		if !strings.HasPrefix(source, `\`) {
+			var bad *expression.Error
+			require.ErrorAs(t, err, &bad)
+		}
 	}
-	require.LessOrEqual(t, runtime.NumGoroutine(), before)
 }
 
 func TestEvalEndsWithItsContext(t *testing.T) {

@@ -110,6 +110,10 @@ func TestTemplateErrorsSayWhere(t *testing.T) {
 	require.Equal(t, 23, bad.Start)
 	require.EqualError(t, err, "body.list[1].to: unknown name paylod; did you mean payload? (line 1, column 2)")
 
+	_, err = expression.CompileTemplate(`\{{ é {{ 1 }} é {{ 1 + }}`, exampleScope)
+	require.ErrorAs(t, err, &bad)
+	require.Equal(t, 18, bad.Start)
+
 	tmpl, err := expression.CompileTemplate(json.RawMessage(`{"a":["{{ payload.x.y }}"]}`), exampleScope)
 	require.NoError(t, err)
 	_, err = tmpl.Render(context.Background(), expression.Vars{})

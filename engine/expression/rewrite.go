@@ -369,8 +369,8 @@ func unknownFunction(name string) string {
 	if why, ok := refused[name]; ok {
 		return why
 	}
-	if close := closest(name, slices.Concat(names(functionsByName), names(loopsByName))); close != "" {
-		return fmt.Sprintf("there is no function %s; did you mean %s?", name, close)
+	if near := closest(name, slices.Concat(names(functionsByName), names(loopsByName))); near != "" {
+		return fmt.Sprintf("there is no function %s; did you mean %s?", name, near)
 	}
 	return fmt.Sprintf("there is no function %s", name)
 }
@@ -535,8 +535,8 @@ func (r *rewriter) step(p *path, offset int) (problem string, where int) {
 	}
 	if !slices.Contains(r.scope.Steps, first.name) {
 		problem = "there is no step " + strconv.Quote(abridge(first.name, 64))
-		if close := closest(first.name, r.scope.Steps); close != "" {
-			problem += "; did you mean " + close + "?"
+		if near := closest(first.name, r.scope.Steps); near != "" {
+			problem += "; did you mean " + near + "?"
 		}
 		return problem, first.offset
 	}
@@ -580,8 +580,8 @@ func (r *rewriter) unknownName(name string, offset int) string {
 	if text := []rune(r.source); offset >= 2 && offset <= len(text) && text[offset-1] == '-' && text[offset-2] != ' ' {
 		return fmt.Sprintf("unknown name %s; a field with a dash is written in brackets, as in payload[\"first-name\"]", name)
 	}
-	if close := closest(name, known); close != "" {
-		return fmt.Sprintf("unknown name %s; did you mean %s?", name, close)
+	if near := closest(name, known); near != "" {
+		return fmt.Sprintf("unknown name %s; did you mean %s?", name, near)
 	}
 	if functionsByName[name] != nil || loopsByName[name] != nil {
 		return fmt.Sprintf("%s is a function; write %s(…)", name, name)

@@ -315,6 +315,7 @@ func scan(s string) ([]piece, *Error) {
 			text.Reset()
 		}
 	}
+	runes := 0 // characters before rest
 	for rest := 0; ; {
 		open := strings.Index(s[rest:], "{{")
 		if open < 0 {
@@ -325,6 +326,7 @@ func scan(s string) ([]piece, *Error) {
 		open += rest
 		if open > rest && s[open-1] == '\\' {
 			text.WriteString(s[rest:open-1] + "{{")
+			runes += utf8.RuneCountInString(s[rest : open+2])
 			rest = open + 2
 			continue
 		}
@@ -332,12 +334,12 @@ func scan(s string) ([]piece, *Error) {
 		flush()
 		start := open + 2
 		end := expressionEnd(s, start)
-		offset := utf8.RuneCountInString(s[:start])
+		runes += utf8.RuneCountInString(s[rest:start])
 		if end < 0 {
-			e := errorAt(s, offset-2, `{{ is not closed with }}; to have it as text write \{{`)
-			return nil, e
+			return nil, errorAt(s, runes-2, `{{ is not closed with }}; to have it as text write \{{`)
 		}
-		pieces = append(pieces, piece{text: s[start:end], expression: true, start: offset})
+		pieces = append(pieces, piece{text: s[start:end], expression: true, start: runes})
+		runes += utf8.RuneCountInString(s[start : end+2])
 		rest = end + 2
 	}
 }
