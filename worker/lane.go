@@ -1,0 +1,80 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/10ex/flows/internal/broker"
+	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/tasks"
+)
+
+// offer is what goes over a lane.
+type offer struct {
+	Step tasks.Step `json:"step"`
+	Wake bool       `json:"wake,omitempty"`
+}
+
+// pushLane offers a step to the processes that have a slot free.
+func pushLane(b *broker.Broker, s tasks.Step, wake bool) {
+	entry, err := json.Marshal(offer{Step: s, Wake: wake})
+	if err != nil {
+		return // strings and numbers always marshal
+	}
+	b.PushLane(s.Queue, entry)
+}
+
+const (
+	// laneWait is how long one look at the lanes waits for something.
+	laneWait = 5 * time.Second
+	// laneRest is how long they are left alone after a failure.
+	laneRest = time.Second
+)
+
+// readLanes takes what other processes offer, while a slot is free.
+func (w *Worker) readLanes() {
+	lanes := w.deps.Broker.ReadLanes(w.cfg.Queues...)
+	defer lanes.Close()
+	cut := context.AfterFunc(w.ctx, func() { _ = lanes.Close() })
+	defer cut()
+	for w.slots.awaitFree(w.ctx) == nil {
+		lane, entry, err := lanes.Pop(w.ctx, laneWait)
+		switch {
+		case w.ctx.Err() != nil:
+			return
+		case err != nil:
+			w.log.Debug("lanes cannot be read, the queue brings everything", obs.Err(err))
+			if rest(w.ctx, laneRest) != nil {
+				return
+			}
+		case entry != nil:
+			w.take(lane, entry)
+		}
+	}
+}
+
+// take does what is offered. What nobody takes the queue brings.
+func (w *Worker) take(lane string, entry []byte) {
+	var o offer
+	if err := json.Unmarshal(entry, &o); err != nil {
+		return
+	}
+	o.Step.Queue = lane
+	if o.Wake {
+		w.OfferWake(o.Step)
+		return
+	}
+	w.Offer(o.Step)
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

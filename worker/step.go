@@ -1,0 +1,294 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/10ex/flows/engine"
+	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/tasks"
+)
+
+// errDatabaseAway is the one reason for which a task is given back to the queue:
+// the database could not be asked. Everything else has an outcome on record.
+var errDatabaseAway = errors.New("the database could not be reached")
+
+// ProcessTask does what a task asks for. It obeys the lease on the step and not
+// asynq's context, which ends when Redis is away for a while.
+func (w *Worker) ProcessTask(ctx context.Context, t *asynq.Task) error {
+	s, err := tasks.DecodeStep(t.Payload())
+	if err != nil {
+		w.log.ErrorContext(ctx, "task was thrown away", slog.String("type", t.Type()), obs.Err(err))
+		return err
+	}
+	s.Queue, _ = asynq.GetQueueName(ctx)
+	switch t.Type() {
+	case tasks.TypeWake:
+		return w.wake(s)
+	case tasks.TypeStep:
+		return w.step(s)
+	}
+	w.log.ErrorContext(ctx, "task was thrown away", slog.String("type", t.Type()))
+	return fmt.Errorf("task of type %q: %w", t.Type(), asynq.SkipRetry)
+}
+
+func (w *Worker) wake(s tasks.Step) error {
+	ctx := obs.With(context.Background(), obs.Run(models.RunID(s.Run)), obs.Step(s.Step))
+	ctx, stop := context.WithTimeout(ctx, wakeTimeout)
+	defer stop()
+	return w.judge(ctx, "wait could not be ended, the sweep will do it", w.deps.Engine.Wake(ctx, s))
+}
+
+const wakeTimeout = 30 * time.Second
+
+// judge sorts errors of the engine: a database that is away passes, and the task
+// comes again; anything else is told here, and the sweep takes the step up again.
+func (w *Worker) judge(ctx context.Context, message string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, models.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w", errDatabaseAway, err)
+	}
+	w.log.ErrorContext(ctx, message, obs.Err(err))
+	return nil
+}
+
+// step carries out a step that a task names, when a slot is free.
+func (w *Worker) step(s tasks.Step) error {
+	if w.held.known(attemptOf(s)) {
+		w.metrics.tasks.WithLabelValues("known").Inc()
+		return nil
+	}
+	agent := s.Queue == tasks.QueueAgents
+	if err := w.await(s, agent); err != nil {
+		return err
+	}
+	if !w.begin() {
+		w.slots.release(agent)
+		return errStopping
+	}
+	defer w.jobs.Done()
+	return w.carryOut(s, agent)
+}
+
+// patience is how long a task waits for a slot here before it is offered to
+// others as well.
+const patience = 200 * time.Millisecond
+
+// await waits for a slot. While it does, the task is under way in the queue and
+// nobody else would see it; so after a while it is put on the lane, too.
+func (w *Worker) await(s tasks.Step, agent bool) error {
+	if w.slots.try(agent) {
+		return nil
+	}
+	ctx, stop := context.WithTimeoutCause(w.ctx, patience, errImpatient)
+	err := w.slots.acquire(ctx, agent)
+	stop()
+	if !errors.Is(err, errImpatient) {
+		return err
+	}
+	if !w.deps.Broker.Embedded() {
+		pushLane(w.deps.Broker, s, false)
+	}
+	return w.slots.acquire(w.ctx, agent)
+}
+
+var errImpatient = errors.New("waited long enough")
+
+// begin counts a job in, unless the worker is stopping.
+func (w *Worker) begin() bool {
+	w.admit.RLock()
+	defer w.admit.RUnlock()
+	if w.stopping.Load() {
+		return false
+	}
+	w.jobs.Add(1)
+	return true
+}
+
+// Offer hands a step over within the process. It returns at once, and false when
+// no slot is free; the task in the queue then does it.
+func (w *Worker) Offer(s tasks.Step) bool {
+	if !slices.Contains(w.cfg.Queues, s.Queue) || w.held.known(attemptOf(s)) {
+		return false
+	}
+	agent := s.Queue == tasks.QueueAgents
+	if !w.slots.try(agent) {
+		return false
+	}
+	if !w.begin() {
+		w.slots.release(agent)
+		return false
+	}
+	go func() {
+		defer w.jobs.Done()
+		if err := w.carryOut(s, agent); err != nil {
+			w.log.Debug("offered step was left to the queue", obs.Err(err))
+		}
+	}()
+	return true
+}
+
+// OfferWake hands a wait that is due over within the process.
+func (w *Worker) OfferWake(s tasks.Step) bool {
+	if !slices.Contains(w.cfg.Queues, tasks.QueueSystem) || !w.begin() {
+		return false
+	}
+	go func() {
+		defer w.jobs.Done()
+		if err := w.wake(s); err != nil {
+			w.log.Debug("offered wait was left to the queue", obs.Err(err))
+		}
+	}()
+	return true
+}
+
+// carryOut claims a step and does it, and then, in the same slot, what became
+// ready with its result. It gives the slot back.
+func (w *Worker) carryOut(s tasks.Step, agent bool) error {
+	a := attemptOf(s)
+	if !w.held.begin(a) {
+		w.slots.release(agent)
+		w.metrics.tasks.WithLabelValues("known").Inc()
+		return nil
+	}
+	ctx := obs.With(context.Background(), obs.Run(models.RunID(s.Run)), obs.Step(s.Step), obs.Attempt(s.Attempt))
+	work, asked, err := w.claim(ctx, s)
+	if work == nil {
+		w.held.end(a, false)
+		w.slots.release(agent)
+		w.metrics.tasks.WithLabelValues("refused").Inc()
+		return w.judge(ctx, "step could not be claimed, the sweep will deliver it again", err)
+	}
+	w.metrics.tasks.WithLabelValues("claimed").Inc()
+	chain := 0
+	for work != nil {
+		work, asked, agent = w.do(work, asked, agent, chain)
+		chain++
+	}
+	w.slots.release(agent)
+	return nil
+}
+
+// claimTimeout bounds one claim; then the queue brings the task again.
+const claimTimeout = 30 * time.Second
+
+func (w *Worker) claim(ctx context.Context, s tasks.Step) (*engine.Work, time.Time, error) {
+	ctx, stop := context.WithTimeout(ctx, claimTimeout)
+	defer stop()
+	asked := time.Now() // the lease began after this
+	work, err := w.deps.Engine.Claim(ctx, engine.ClaimRequest{Task: s, Worker: w.cfg.ID})
+	return work, asked, err
+}
+
+// do does one claimed step and records what came of it. It returns the next one,
+// if one was claimed with the result, and the kind of slot it is then in.
+func (w *Worker) do(work *engine.Work, claimed time.Time, agent bool, chain int) (*engine.Work, time.Time, bool) {
+	ctx := obs.With(context.Background(), obs.Workspace(work.Ref.Workspace), obs.Run(work.Ref.Run),
+		obs.Step(work.Ref.Step), obs.Attempt(work.Attempt))
+	ctx, cancel := context.WithCancelCause(ctx) // ends with the lease
+	defer cancel(nil)
+	a := attemptOfWork(work)
+	j := &job{lease: work.Lease, cancel: cancel, until: w.leaseEnd(claimed), body: true}
+	w.held.hold(a, j)
+
+	start := time.Now()
+	wctx, stop := context.WithTimeoutCause(ctx, work.Timeout, errTimeout)
+	out := w.attemptWork(wctx, work)
+	stop()
+	w.held.recording(j)
+	if err := ctx.Err(); err != nil {
+		w.held.end(a, false)
+		w.metrics.done(work, "stopped", start)
+		w.log.InfoContext(ctx, "step was stopped", obs.Err(context.Cause(ctx)))
+		return nil, time.Time{}, agent
+	}
+
+	req := engine.FinishRequest{
+		Lease: work.Lease, Output: out.output, Usage: out.usage, Error: out.err, RetryAfter: out.retryAfter,
+	}
+	next, asked, slot, err := w.finish(ctx, req, agent, chain)
+	w.held.end(a, err == nil)
+	switch {
+	case err != nil:
+		w.metrics.done(work, "dropped", start)
+		w.log.WarnContext(ctx, "the result of a step was dropped", obs.Err(err))
+	case out.err != nil:
+		w.metrics.done(work, "failed", start)
+	default:
+		w.metrics.done(work, "completed", start)
+	}
+	return next, asked, slot
+}
+
+func (w *Worker) leaseEnd(begun time.Time) time.Time {
+	lease := w.deps.Engine.Lease()
+	return begun.Add(lease - lease/10) // stop a little before others may begin
+}
+
+// finish records a result, and claims what follows from it where that can be done
+// at once. While the database is away it tries again for as long as the lease is
+// kept: the step has run, and losing its result would run it twice.
+func (w *Worker) finish(ctx context.Context, req engine.FinishRequest, agent bool, chain int) (*engine.Work, time.Time, bool, error) {
+	slot := agent
+	if w.mayFollow(chain) {
+		// A step of an agent may follow only where agents have a slot to spare.
+		slot = agent || w.slots.change(agent, true)
+		req.Next = &engine.NextClaim{Worker: w.cfg.ID, Queues: w.queuesOf(slot)}
+	}
+	var (
+		next  *engine.Work
+		asked time.Time
+		err   error
+	)
+	for tries := (backoff{}); ; {
+		asked = time.Now()
+		next, err = w.deps.Engine.Finish(ctx, req)
+		if err == nil || errors.Is(err, engine.ErrLeaseLost) {
+			break
+		}
+		if !errors.Is(err, models.ErrUnavailable) {
+			if req.Error != nil && req.Error.Code == codeInternal {
+				break
+			}
+			// The result itself cannot be recorded. That is an outcome, too.
+			w.log.ErrorContext(ctx, "the result of a step could not be recorded", obs.Err(err))
+			req.Output, req.Usage, req.RetryAfter = nil, nil, 0
+			req.Error = &models.StepError{Code: codeInternal, Message: "the result could not be recorded", Retryable: true}
+		}
+		if ended := tries.wait(ctx); ended != nil {
+			err = ended
+			break
+		}
+	}
+	want := agent
+	if next != nil {
+		want = next.Queue == tasks.QueueAgents
+	}
+	w.slots.change(slot, want)
+	return next, asked, want, err
+}
+
+// longChain is how many steps may follow each other in one slot while others wait
+// for one.
+const longChain = 8
+
+func (w *Worker) mayFollow(chain int) bool {
+	return !w.stopping.Load() && (chain < longChain || !w.slots.waiting())
+}
+
+func (w *Worker) queuesOf(agent bool) []string {
+	queues := slices.Clone(w.cfg.Queues)
+	if !agent {
+		queues = slices.DeleteFunc(queues, func(q string) bool { return q == tasks.QueueAgents })
+	}
+	return queues
+}
