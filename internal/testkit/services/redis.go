@@ -95,6 +95,9 @@ func redisLocal(ctx context.Context, s *starter) (string, error) {
 	address, err := s.serve(ctx, func(port string) (*server, error) {
 		return s.launch("redis", dir, syscall.SIGKILL, program, file, "--bind", "127.0.0.1", "--port", port, "--dir", dir)
 	}, func(ctx context.Context, address string) error {
+		if err := dial(ctx, address); err != nil {
+			return err // the client would log each refused connection
+		}
 		return pingRedis(ctx, redisURL(password, address))
 	})
 	if err != nil {
