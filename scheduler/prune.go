@@ -1,0 +1,88 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/internal/obs"
+)
+
+// Pruner is the part of the store that removes what is old.
+type Pruner interface {
+	PruneRuns(ctx context.Context, before time.Time, limit int) (int, error)
+	PruneRequests(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// PruneConfig are a Prune's settings.
+type PruneConfig struct {
+	// Interval is how often it looks. Default 1m.
+	Interval time.Duration
+	// Runs is how long ended runs are kept. Default: for ever.
+	Runs time.Duration
+	// Requests is how long answers to repeatable requests are kept. Default 24h.
+	Requests time.Duration
+	// Slice is how many rows go in one transaction. Default 200.
+	Slice int
+}
+
+// Prune removes what has been kept long enough, in slices, so that nobody waits
+// for it.
+type Prune struct {
+	store Pruner
+	clock clock.Clock
+	log   *slog.Logger
+	cfg   PruneConfig
+	fault fault
+}
+
+// NewPrune makes a Prune.
+func NewPrune(s Pruner, c clock.Clock, log *slog.Logger, cfg PruneConfig) *Prune {
+	cfg.Interval = cmp.Or(cfg.Interval, time.Minute)
+	cfg.Requests = cmp.Or(cfg.Requests, 24*time.Hour)
+	cfg.Slice = cmp.Or(cfg.Slice, 200)
+	return &Prune{store: s, clock: c, log: log, cfg: cfg}
+}
+
+// Run prunes until ctx ends.
+func (p *Prune) Run(ctx context.Context) {
+	every(ctx, p.cfg.Interval, func() {
+		err := p.RunOnce(ctx)
+		switch {
+		case ctx.Err() != nil || !p.fault.changed(err):
+		case err != nil:
+			p.log.WarnContext(ctx, "old rows could not be removed", obs.Err(err))
+		default:
+			p.log.InfoContext(ctx, "old rows are removed again")
+		}
+	})
+}
+
+// RunOnce removes all that is old by now.
+func (p *Prune) RunOnce(ctx context.Context) error {
+	now := p.clock.Now()
+	if err := p.slices(ctx, "requests", now.Add(-p.cfg.Requests), p.store.PruneRequests); err != nil {
+		return err
+	}
+	if p.cfg.Runs <= 0 {
+		return nil
+	}
+	return p.slices(ctx, "runs", now.Add(-p.cfg.Runs), p.store.PruneRuns)
+}
+
+func (p *Prune) slices(ctx context.Context, what string, before time.Time, prune func(context.Context, time.Time, int) (int, error)) error {
+	removed := 0
+	for {
+		n, err := prune(ctx, before, p.cfg.Slice)
+		removed += n
+		if err == nil && n == p.cfg.Slice {
+			continue
+		}
+		if removed > 0 {
+			p.log.InfoContext(ctx, "old rows were removed", slog.String("what", what), obs.Count(removed))
+		}
+		return err
+	}
+}

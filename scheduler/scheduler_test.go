@@ -1,0 +1,112 @@
+package scheduler_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/10ex/flows/engine"
+	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/internal/testkit"
+	"github.com/10ex/flows/scheduler"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type sweeper func() (engine.SweepResult, error)
+
+func (f sweeper) Sweep(context.Context, int) (engine.SweepResult, error) { return f() }
+
+func TestSweepGoesOnWhileThereIsMore(t *testing.T) {
+	t.Parallel()
+	results := []engine.SweepResult{{Redelivered: 2, More: true}, {Woken: 2, More: true}, {LeasesLost: 1}}
+	calls := 0
+	s := scheduler.NewSweep(sweeper(func() (engine.SweepResult, error) {
+		calls++
+		return results[calls-1], nil
+	}), testkit.Logger(t), nil, scheduler.SweepConfig{})
+	require.NoError(t, s.RunOnce(t.Context()))
+	require.Equal(t, 3, calls)
+}
+
+func TestSweepLeavesRowsThatOthersAreAt(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	s := scheduler.NewSweep(sweeper(func() (engine.SweepResult, error) {
+		calls++
+		return engine.SweepResult{More: true}, nil
+	}), testkit.Logger(t), nil, scheduler.SweepConfig{})
+	require.NoError(t, s.RunOnce(t.Context()))
+	require.Equal(t, 1, calls)
+}
+
+func TestSweepGoesOnAfterAFailure(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	s := scheduler.NewSweep(sweeper(func() (engine.SweepResult, error) {
+		if calls++; calls == 3 {
+			cancel()
+		}
+		return engine.SweepResult{}, errors.New("away")
+	}), testkit.Logger(t), nil, scheduler.SweepConfig{Interval: time.Millisecond})
+	s.Run(ctx)
+	require.Equal(t, 3, calls)
+}
+
+// pruned is a store with a number of old rows in each table.
+type pruned struct {
+	runs, requests int
+	before         map[string]time.Time
+}
+
+func (p *pruned) PruneRuns(_ context.Context, before time.Time, limit int) (int, error) {
+	return p.take("runs", &p.runs, before, limit)
+}
+
+func (p *pruned) PruneRequests(_ context.Context, before time.Time, limit int) (int, error) {
+	return p.take("requests", &p.requests, before, limit)
+}
+
+func (p *pruned) take(what string, rows *int, before time.Time, limit int) (int, error) {
+	p.before[what] = before
+	n := min(limit, *rows)
+	*rows -= n
+	return n, nil
+}
+
+func TestPruneRemovesInSlicesWhatIsOld(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for name, tc := range map[string]struct {
+		cfg    scheduler.PruneConfig
+		left   int
+		before map[string]time.Time
+	}{
+		"runs are kept for ever unless told otherwise": {
+			left:   25,
+			before: map[string]time.Time{"requests": now.Add(-24 * time.Hour)},
+		},
+		"both": {
+			cfg: scheduler.PruneConfig{Runs: time.Hour, Requests: 2 * time.Hour, Slice: 10},
+			before: map[string]time.Time{
+				"requests": now.Add(-2 * time.Hour), "runs": now.Add(-time.Hour),
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &pruned{runs: 25, requests: 25, before: map[string]time.Time{}}
+			p := scheduler.NewPrune(store, clock.NewFake(now), testkit.Logger(t), tc.cfg)
+			require.NoError(t, p.RunOnce(t.Context()))
+			require.Equal(t, tc.left, store.runs)
+			require.Zero(t, store.requests)
+			require.Empty(t, cmp.Diff(tc.before, store.before))
+		})
+	}
+}

@@ -1,0 +1,82 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/10ex/flows/engine"
+	"github.com/10ex/flows/internal/obs"
+)
+
+// Sweeper is the part of the engine that mends what was lost.
+type Sweeper interface {
+	Sweep(ctx context.Context, limit int) (engine.SweepResult, error)
+}
+
+var _ Sweeper = (*engine.Engine)(nil)
+
+// SweepConfig are a Sweep's settings.
+type SweepConfig struct {
+	// Interval is how often it looks, give or take a quarter. Default 1s.
+	Interval time.Duration
+	// Limit bounds the steps of one look. Default 200.
+	Limit int
+}
+
+// Sweep looks for steps and waits that are due and that nobody has taken up. It
+// is what makes the loss of a worker, or of all of Redis, cost time only.
+type Sweep struct {
+	engine Sweeper
+	log    *slog.Logger
+	cfg    SweepConfig
+	found  *prometheus.CounterVec
+	fault  fault
+}
+
+// NewSweep makes a Sweep. Metrics may be nil.
+func NewSweep(e Sweeper, log *slog.Logger, metrics prometheus.Registerer, cfg SweepConfig) *Sweep {
+	cfg.Interval = cmp.Or(cfg.Interval, time.Second)
+	cfg.Limit = cmp.Or(cfg.Limit, 200)
+	return &Sweep{engine: e, log: log, cfg: cfg, found: promauto.With(metrics).NewCounterVec(prometheus.CounterOpts{
+		Name: "flows_sweep_found_total", Help: "What the sweep had to mend: redelivered, lease_lost, woken.",
+	}, []string{"what"})}
+}
+
+// Run sweeps until ctx ends.
+func (s *Sweep) Run(ctx context.Context) {
+	every(ctx, s.cfg.Interval, func() {
+		err := s.RunOnce(ctx)
+		switch {
+		case ctx.Err() != nil || !s.fault.changed(err):
+		case err != nil:
+			s.log.WarnContext(ctx, "sweep failed", obs.Err(err))
+		default:
+			s.log.InfoContext(ctx, "sweep works again")
+		}
+	})
+}
+
+// RunOnce sweeps until nothing more is due.
+func (s *Sweep) RunOnce(ctx context.Context) error {
+	for {
+		res, err := s.engine.Sweep(ctx, s.cfg.Limit)
+		s.found.WithLabelValues("redelivered").Add(float64(res.Redelivered))
+		s.found.WithLabelValues("lease_lost").Add(float64(res.LeasesLost))
+		s.found.WithLabelValues("woken").Add(float64(res.Woken))
+		if res.Redelivered+res.LeasesLost > 0 {
+			s.log.InfoContext(ctx, "sweep took lost steps up again",
+				slog.Int("redelivered", res.Redelivered), slog.Int("leases_lost", res.LeasesLost))
+		}
+		if err != nil || !res.More {
+			return err
+		}
+		if res.Redelivered+res.LeasesLost+res.Woken == 0 {
+			return nil // others are at the same rows: let them
+		}
+	}
+}
