@@ -185,6 +185,7 @@ type runWork struct {
 	changed bool
 	steps   map[stepKey]*models.Step
 	created map[stepKey]bool
+	inputs  map[stepKey]bool
 	order   []stepKey
 	plans   []*plan
 }
@@ -197,7 +198,7 @@ func (e *Engine) commitGroup(ctx context.Context, ops []*op) (*group, error) {
 		o.plans, o.run, o.err = nil, nil, nil // it may be a second try
 		rw := byRef[o.ref]
 		if rw == nil {
-			rw = &runWork{ref: o.ref, steps: map[stepKey]*models.Step{}, created: map[stepKey]bool{}}
+			rw = &runWork{ref: o.ref, steps: map[stepKey]*models.Step{}, created: map[stepKey]bool{}, inputs: map[stepKey]bool{}}
 			byRef[o.ref] = rw
 			g.runs = append(g.runs, rw)
 			refs = append(refs, o.ref)
@@ -325,6 +326,7 @@ func (rw *runWork) keep(o *op, p *plan) {
 		}
 		rw.steps[k] = p.steps[k]
 		rw.created[k] = rw.created[k] || p.created[k]
+		rw.inputs[k] = rw.inputs[k] || p.inputs[k]
 	}
 }
 
@@ -341,11 +343,17 @@ func (g *group) changes() *store.Changes {
 			c.Runs = append(c.Runs, rw.snap.run)
 		}
 		for _, k := range rw.order {
+			row := rw.steps[k]
 			if rw.created[k] {
-				c.NewSteps = append(c.NewSteps, rw.steps[k])
-			} else {
-				c.Steps = append(c.Steps, rw.steps[k])
+				c.NewSteps = append(c.NewSteps, row)
+				continue
 			}
+			if row.Input != nil && !rw.inputs[k] {
+				kept := *row
+				kept.Input = nil // it is there already, and may be large
+				row = &kept
+			}
+			c.Steps = append(c.Steps, row)
 		}
 		for _, p := range rw.plans {
 			c.Attempts = append(c.Attempts, p.attempts...)

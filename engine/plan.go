@@ -78,6 +78,7 @@ type plan struct {
 	steps   map[stepKey]*models.Step
 	created map[stepKey]bool // of steps: the ones without a row so far
 	order   []stepKey        // of steps, by first change: the same plan reads the same
+	inputs  map[stepKey]bool // of steps: the ones whose input was filled in
 
 	attempts    []*models.StepAttempt
 	events      []*models.RunEvent
@@ -179,7 +180,7 @@ func (runCancelled) happening()  {}
 func advance(d *definition, s *snapshot, h happening, now time.Time, r rules) (*plan, *needs, error) {
 	w := &walk{
 		def: d, snap: s, now: now, rules: r,
-		plan: &plan{steps: map[stepKey]*models.Step{}, created: map[stepKey]bool{}},
+		plan: &plan{steps: map[stepKey]*models.Step{}, created: map[stepKey]bool{}, inputs: map[stepKey]bool{}},
 		need: needs{steps: map[stepKey]bool{}, iterations: map[string]bool{}},
 	}
 	err := w.happen(h)

@@ -312,6 +312,7 @@ func (w *walk) queueStep(n *node, row *models.Step) error {
 		return w.failStep(n, row, failure)
 	}
 	row.Input = input
+	w.plan.inputs[keyOf(row)] = true
 	w.run().ActiveSteps++
 	w.queue(n, row, 1, w.now)
 	w.log(models.EventStepQueued, row, nil)

@@ -20,7 +20,7 @@ type leaseRow struct {
 	RunID       models.RunID       `bun:"run_id,type:text"`
 	StepID      string             `bun:"step_id,type:text"`
 	Iteration   int                `bun:"iteration,type:integer"`
-	LeaseToken  string             `bun:"lease_token,type:text"`
+	Token       string             `bun:"token,type:text"`
 }
 
 // RenewLeases moves the end of leases to until, in one statement, and gives the
@@ -37,9 +37,9 @@ func (s *Store) RenewLeases(ctx context.Context, worker string, leases []HeldLea
 			Set("attend_at = ?", until).
 			Where("step.workspace_id = held.workspace_id").Where("step.run_id = held.run_id").
 			Where("step.step_id = held.step_id").Where("step.iteration = held.iteration").
-			Where("step.lease_token = held.lease_token").Where("step.status = ?", models.StepRunning).
+			Where("step.lease_token = held.token").Where("step.status = ?", models.StepRunning).
 			Where("step.worker_id = ?", worker).
-			Returning("step.lease_token").Scan(ctx, &tokens)
+			Returning("lease_token").Scan(ctx, &tokens)
 	})
 	if err != nil {
 		return nil, err

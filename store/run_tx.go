@@ -184,7 +184,8 @@ func stepColumns(q *bun.SelectQuery) *bun.SelectQuery {
 }
 
 // Changes is what one transaction writes. Rows in Runs and Steps exist; of them
-// only what may change after they were made is written, and never a step's input.
+// only what may change after they were made is written. A nil input of a step in
+// Steps leaves the input as it is.
 type Changes struct {
 	NewRuns     []*models.Run
 	Runs        []*models.Run
@@ -225,8 +226,8 @@ func (tx *RunTx) Save(ctx context.Context, c *Changes) error {
 	}
 	if len(c.Steps) > 0 {
 		keys := []string{"workspace_id", "run_id", "step_id", "iteration"}
-		q := tx.tx.NewUpdate().With("data", tx.tx.NewValues(&c.Steps).Column(append(keys, stepMutable...)...)).
-			Model((*models.Step)(nil)).TableExpr("data").
+		q := tx.tx.NewUpdate().With("data", tx.tx.NewValues(&c.Steps).Column(append(append(keys, "input"), stepMutable...)...)).
+			Model((*models.Step)(nil)).TableExpr("data").Set("input = COALESCE(data.input, step.input)").
 			Where("step.workspace_id = data.workspace_id").Where("step.run_id = data.run_id").
 			Where("step.step_id = data.step_id").Where("step.iteration = data.iteration")
 		if _, err := setAll(q, stepMutable).Exec(ctx); err != nil {
