@@ -23,10 +23,9 @@ type folder struct {
 	why  string
 }
 
-// leaves are the small packages that anybody above models and tasks may use.
-var leaves = []string{
-	"internal/apikey", "internal/broker", "internal/clock", "internal/egress", "internal/ids", "internal/obs", "internal/seal",
-}
+// leaves are the small packages that anybody above models and tasks may use; of
+// those below internal, the ones for tests and programs have rows of their own.
+var leaves = []string{"internal"}
 
 // layout is the table of imports of docs/architecture.md. A folder that is not
 // in it must be added, with what it may import and why.
@@ -202,7 +201,9 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 		}
 	}
 	for dir, ok := range documented {
-		require.Truef(t, ok, "package %s has no comment that says what it is for, what it must not know and what it may import", dir)
+		if !ok {
+			t.Errorf("package %s has no comment that says what it is for, what it must not know and what it may import", dir)
+		}
 	}
 }
 

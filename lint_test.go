@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 )
@@ -37,7 +38,7 @@ func TestLintersHoldTheSameTable(t *testing.T) {
 		require.NoError(t, os.WriteFile(lintFile, []byte(before+lintBegin+want+lintEnd+after), 0o644))
 		return
 	}
-	require.Equal(t, want, got, "the table of imports changed: run go test . -run %s -update", t.Name())
+	require.Empty(t, cmp.Diff(want, got), "the table of imports changed: run go test . -run %s -update", t.Name())
 
 	var config struct {
 		Linters struct {
