@@ -1,0 +1,44 @@
+package main
+
+import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/10ex/flows/api"
+)
+
+// openAPI makes the API and the pages behind its login.
+func (a *app) openAPI() error {
+	session, err := sessionKey(a.cfg.EncryptionKey)
+	if err != nil {
+		return err
+	}
+	a.monitoring = newMonitoring(a.broker, a.cfg.Monitoring)
+	served, err := api.New(api.Deps{
+		Store: a.store, Engine: a.engine, Hub: a.hub, Connectors: a.registry, Agents: a.agents,
+		Redis: a.broker.Client(), Clock: a.clock, Log: a.log, Metrics: a.metrics, Monitoring: a.monitoring,
+		Version: version, Commit: commit(),
+	}, api.Config{
+		RateLimit: a.cfg.RateLimit, MaxBody: a.cfg.MaxBody, TrustedProxies: a.cfg.Proxies, SessionKey: session,
+	})
+	if err != nil {
+		return err
+	}
+	a.server = served
+	return nil
+}
+
+// sessionKey makes the key that logins are signed with from the one that all
+// processes of an installation share, so that a login holds in each of them.
+// Without one it holds in the process it was made in.
+func sessionKey(encryption []byte) ([]byte, error) {
+	if encryption == nil {
+		return nil, nil
+	}
+	key, err := hkdf.Key(sha256.New, encryption, nil, "flows session", 32)
+	if err != nil {
+		return nil, fmt.Errorf("session key: %w", err)
+	}
+	return key, nil
+}

@@ -1,0 +1,346 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynqmon"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/10ex/flows/agents"
+	"github.com/10ex/flows/connectors"
+	"github.com/10ex/flows/connectors/core"
+	"github.com/10ex/flows/connectors/http"
+	"github.com/10ex/flows/engine"
+	"github.com/10ex/flows/internal/broker"
+	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/internal/egress"
+	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/scheduler"
+	"github.com/10ex/flows/store"
+	"github.com/10ex/flows/tasks"
+	"github.com/10ex/flows/worker"
+)
+
+// roles say what a process does.
+type roles struct {
+	command                string
+	api, worker, scheduler bool
+	// migrate brings the schema up to date at the start, which is for a database
+	// that is this process's own.
+	migrate bool
+	queues  []string // of the worker; empty means all
+}
+
+// app is the parts of one process, in the order in which they are made and
+// started. They stop in the opposite order: first nothing new comes in, then what
+// is under way ends, and what it needs goes last.
+type app struct {
+	cfg   config
+	roles roles
+	log   *slog.Logger
+
+	metrics   *prometheus.Registry
+	store     *store.Store      // 1: the facts
+	broker    *broker.Broker    // 2: Redis
+	clock     clock.Clock       // 3: the database's time
+	clockSync *clockSync        // keeps it so; nil where it is this host's
+	deliverer *worker.Deliverer // 4: feeds the queue
+	hub       *engine.Hub       // 5: watchers of runs
+	engine    *engine.Engine    // 6: decides
+	egress    *egress.Client    // 7: the way outside
+	registry  *connectors.Registry
+	agents    *agents.Runner
+	worker    *worker.Worker // 8: does steps; nil without the role
+	server    server         // 9: HTTP
+
+	monitoring *asynqmon.HTTPHandler // the queue's pages; nil without the API
+
+	loops sync.WaitGroup // those of the scheduler, the clock and the notices
+}
+
+// server is what listens for HTTP.
+type server interface {
+	// Listen answers on l until Shutdown, and then returns nil.
+	Listen(l net.Listener) error
+	// Shutdown takes no more requests and waits for those under way until ctx ends.
+	Shutdown(ctx context.Context) error
+}
+
+// newApp makes all parts and touches what they stand on. Nothing runs yet. On an
+// error everything is closed again.
+func newApp(ctx context.Context, cfg config, r roles, log *slog.Logger) (*app, error) {
+	a := &app{cfg: cfg, roles: r, log: log, metrics: prometheus.NewRegistry()}
+	a.metrics.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	for _, open := range []func(context.Context) error{
+		a.openStore, a.openBroker, a.openClock, a.openEngine, a.openOutside, a.openWorker, a.openServer,
+	} {
+		if err := open(ctx); err != nil {
+			a.close(ctx)
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+func (a *app) openStore(ctx context.Context) (err error) {
+	if a.store, err = openDatabase(ctx, store.Config{URL: a.cfg.DatabaseURL, MaxConns: a.cfg.DatabaseConns}); err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(ctx, startTimeout)
+	defer stop()
+	if a.roles.migrate && a.store.Embedded() {
+		_, err = a.store.Migrate(ctx)
+		return err
+	}
+	err = a.store.CheckSchema(ctx)
+	if errors.Is(err, store.ErrOldSchema) {
+		return errMigrate
+	}
+	return err
+}
+
+func (a *app) openBroker(ctx context.Context) (err error) {
+	if a.broker, err = broker.Open(broker.Config{URL: a.cfg.RedisURL, Log: a.log}); err != nil {
+		return fmt.Errorf("FLOWS_REDIS_URL is not valid (its value is a secret and is not shown): %w", err)
+	}
+	ctx, stop := context.WithTimeout(ctx, startTimeout)
+	defer stop()
+	if err := a.broker.Ping(ctx); err != nil {
+		// Everything works without it, only slowly, so this is no reason not to start.
+		a.log.WarnContext(ctx, "Redis cannot be reached: until it can, the sweep brings everything", obs.Err(err))
+		return nil
+	}
+	if err := a.broker.CheckPolicy(ctx); err != nil {
+		a.log.WarnContext(ctx, "it is not known whether Redis drops data when its memory is full", obs.Err(err))
+	}
+	return nil
+}
+
+func (a *app) openClock(ctx context.Context) error {
+	if a.store.Embedded() {
+		a.clock = clock.System{}
+		return nil
+	}
+	shared := clock.NewShared(a.store.Now)
+	a.clock, a.clockSync = shared, newClockSync(shared, a.log, a.metrics)
+	return a.clockSync.once(ctx)
+}
+
+func (a *app) openEngine(context.Context) (err error) {
+	client := tasks.NewClient(a.broker.Client(), a.log, tasks.ClientConfig{})
+	registerTaskMetrics(a.metrics, client)
+	a.deliverer = worker.NewDeliverer(client, a.broker, a.clock, a.log)
+	a.hub = engine.NewHub()
+	if a.registry, err = a.connectors(); err != nil {
+		return err
+	}
+	a.engine, err = engine.New(engine.Deps{
+		Store: a.store, Clock: a.clock, Enqueuer: a.deliverer, Notifier: notifier{a.hub, a.broker},
+		Catalogue: catalogue{a.registry}, Log: a.log,
+	}, engine.Config{})
+	return err
+}
+
+// connectors is the list of all connectors.
+func (a *app) connectors() (r *connectors.Registry, err error) {
+	private := a.cfg.AllowPrivate != nil && *a.cfg.AllowPrivate
+	if a.egress, err = egress.New(egress.Config{AllowPrivate: private, UserAgent: "flows/" + version}); err != nil {
+		return nil, err
+	}
+	return connectors.NewRegistry(
+		core.Connector{},
+		http.New(a.egress),
+	)
+}
+
+func (a *app) openOutside(context.Context) (err error) {
+	a.agents, err = agents.New(agents.Deps{Egress: a.egress})
+	return err
+}
+
+func (a *app) openWorker(context.Context) (err error) {
+	if !a.roles.worker {
+		return nil
+	}
+	a.worker, err = worker.New(worker.Deps{
+		Engine: a.engine, Connectors: a.registry, Agents: a.agents,
+		AgentFunc: func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error) {
+			return a.store.For(ws).Agent(ctx, slug)
+		},
+		Broker: a.broker, Log: a.log, Metrics: a.metrics,
+	}, worker.Config{
+		Concurrency: a.cfg.Concurrency, Queues: a.roles.queues, DrainTimeout: a.cfg.Drain, MaxOutput: a.cfg.MaxOutput,
+	})
+	return err
+}
+
+// openServer makes what listens for HTTP: the API, or a few words to operators.
+func (a *app) openServer(context.Context) (err error) {
+	if a.roles.api {
+		return a.openAPI()
+	}
+	if a.cfg.HTTPAddr != "" {
+		a.server = newOpsServer(a.metrics, map[string]func(context.Context) error{
+			"database": a.store.Ping, "migrations": a.store.CheckSchema, "redis": a.broker.Ping,
+		})
+	}
+	return nil
+}
+
+// run starts everything, tells ready where HTTP is served, and returns when ctx
+// has ended and everything has stopped, or when a part has failed. The app is
+// closed then.
+func (a *app) run(ctx context.Context, ready func(url string) error) error {
+	loops, endLoops := context.WithCancel(context.WithoutCancel(ctx))
+	failed := make(chan error, 1)
+	err := a.start(loops, failed, ready)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+			a.log.Info("stopping")
+		case err = <-failed:
+		}
+	}
+	a.stop(endLoops)
+	return err
+}
+
+func (a *app) start(loops context.Context, failed chan<- error, ready func(url string) error) error {
+	if a.clockSync != nil {
+		a.loops.Go(func() { a.clockSync.run(loops) })
+	}
+	if a.roles.api && !a.broker.Embedded() {
+		a.loops.Go(func() { notifier{a.hub, a.broker}.listen(loops) })
+	}
+	if a.worker != nil {
+		if err := a.worker.Start(); err != nil {
+			return err
+		}
+		a.deliverer.Attach(a.worker)
+	}
+	if a.roles.scheduler {
+		// It runs beside every scheduler there is, and in dev and serve: those must
+		// mend by themselves what they lost. A worker or an API alone has at least one
+		// scheduler beside it.
+		sweep := scheduler.NewSweep(a.engine, a.log, a.metrics, scheduler.SweepConfig{})
+		prune := scheduler.NewPrune(a.store, a.clock, a.log, scheduler.PruneConfig{Runs: a.cfg.Retention})
+		a.loops.Go(func() { sweep.Run(loops) })
+		a.loops.Go(func() { prune.Run(loops) })
+	}
+	if a.server == nil {
+		return ready("")
+	}
+	l, err := net.Listen("tcp", a.cfg.HTTPAddr)
+	if err != nil {
+		return fmt.Errorf("HTTP cannot be served on %q: %w", a.cfg.HTTPAddr, listenCause(err))
+	}
+	go func() {
+		if err := a.server.Listen(l); err != nil {
+			failed <- fmt.Errorf("HTTP is served no longer: %w", err)
+		}
+	}()
+	return ready(urlOf(l.Addr()))
+}
+
+// listenCause leaves out the address, which the caller names.
+func listenCause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// urlOf gives an address at which this host can ask a listener.
+func urlOf(at net.Addr) string {
+	host, port, err := net.SplitHostPort(at.String())
+	if err != nil {
+		return "http://" + at.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(strings.TrimSpace(host), port)
+}
+
+const (
+	// serverGrace is how long requests under way may take once the process stops.
+	serverGrace = 5 * time.Second
+	// closeGrace is how long the rest may take.
+	closeGrace = 5 * time.Second
+)
+
+// stop ends everything in the opposite order of its start.
+func (a *app) stop(endLoops context.CancelFunc) {
+	ctx := context.Background()
+	if a.server != nil {
+		sctx, stop := context.WithTimeout(ctx, serverGrace)
+		if err := a.server.Shutdown(sctx); err != nil {
+			a.log.Warn("requests were cut off", obs.Err(err))
+		}
+		stop()
+	}
+	if a.worker != nil {
+		a.deliverer.Attach(nil)
+		a.worker.Stop(ctx) // bounded by its own drain timeout
+	}
+	endLoops()
+	a.loops.Wait()
+	a.close(ctx)
+}
+
+// close closes what is open.
+func (a *app) close(ctx context.Context) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	defer stop()
+	var errs []error
+	if a.engine != nil {
+		errs = append(errs, a.engine.Close(ctx))
+	}
+	if a.deliverer != nil {
+		a.deliverer.Close()
+	}
+	if a.monitoring != nil {
+		errs = append(errs, a.monitoring.Close())
+	}
+	if a.egress != nil {
+		a.egress.CloseIdleConnections()
+	}
+	if a.broker != nil {
+		errs = append(errs, a.broker.Close())
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		a.log.Warn("not everything closed well", obs.Err(err))
+	}
+}
+
+// catalogue tells the engine which actions there are.
+type catalogue struct{ *connectors.Registry }
+
+// HasConnector tells whether there is a connector of that name.
+func (c catalogue) HasConnector(connector string) bool {
+	_, ok := c.Lookup(connector)
+	return ok
+}
+
+// HasAction tells whether the connector has the action.
+func (c catalogue) HasAction(connector, action string) bool {
+	_, ok := c.Action(connector, action)
+	return ok
+}
+
+var _ engine.Catalogue = catalogue{}

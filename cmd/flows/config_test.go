@@ -1,0 +1,125 @@
+package main
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// envOf is an environment of given variables and files.
+func envOf(vars, files map[string]string) environment {
+	return environment{
+		lookup: func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
+		readFile: func(path string) ([]byte, error) {
+			if content, ok := files[path]; ok {
+				return []byte(content), nil
+			}
+			return nil, os.ErrNotExist
+		},
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	t.Parallel()
+	c, err := readConfig(envOf(nil, nil))
+	require.NoError(t, err)
+	require.Equal(t, config{
+		DatabaseConns: 10, Concurrency: 20, RateLimit: 1000, MaxBody: 1 << 20, MaxOutput: 1 << 20, Drain: 25 * time.Second,
+	}, c)
+}
+
+func TestConfigReadsWhatIsSet(t *testing.T) {
+	t.Parallel()
+	c, err := readConfig(envOf(map[string]string{
+		"FLOWS_DATABASE_URL_FILE":      "/run/secrets/db",
+		"FLOWS_REDIS_URL":              "redis://localhost:6379/3",
+		"FLOWS_HTTP_ADDR":              ":0",
+		"FLOWS_LOG_LEVEL":              "DEBUG",
+		"FLOWS_LOG_FORMAT":             "json",
+		"FLOWS_ALLOW_PRIVATE_NETWORKS": "false",
+		"FLOWS_MAX_BODY":               "512KiB",
+		"FLOWS_RETENTION":              "90d",
+		"FLOWS_WORKER_CONCURRENCY":     "", // left empty: not set
+		"FLOWS_TRUSTED_PROXIES":        "10.0.0.0/8, fd00::/8",
+	}, map[string]string{"/run/secrets/db": "postgres://flows:secret@db/flows\n"}))
+	require.NoError(t, err)
+	require.Equal(t, "postgres://flows:secret@db/flows", c.DatabaseURL)
+	require.Equal(t, "redis://localhost:6379/3", c.RedisURL)
+	require.True(t, c.LogJSON)
+	require.NotNil(t, c.AllowPrivate)
+	require.False(t, *c.AllowPrivate)
+	require.Equal(t, 512<<10, c.MaxBody)
+	require.Equal(t, 90*24*time.Hour, c.Retention)
+	require.Equal(t, 20, c.Concurrency)
+	require.Len(t, c.Proxies, 2)
+}
+
+func TestConfigNamesWhatIsWrongButNoSecret(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		vars map[string]string
+		want []string
+	}{
+		"number out of range": {
+			map[string]string{"FLOWS_WORKER_CONCURRENCY": "0"},
+			[]string{"FLOWS_WORKER_CONCURRENCY", `"0"`, "from 1 to 1000"},
+		},
+		"not a number": {
+			map[string]string{"FLOWS_RATE_LIMIT": "many"},
+			[]string{"FLOWS_RATE_LIMIT", `"many"`, "a number"},
+		},
+		"a word of its own": {
+			map[string]string{"FLOWS_LOG_LEVEL": "loud"},
+			[]string{"FLOWS_LOG_LEVEL", `"loud"`, "debug, info, warn or error"},
+		},
+		"an address without port": {
+			map[string]string{"FLOWS_HTTP_ADDR": "localhost"},
+			[]string{"FLOWS_HTTP_ADDR", `"localhost"`, "HOST:PORT"},
+		},
+		"a size too large": {
+			map[string]string{"FLOWS_MAX_BODY": "9999MiB"},
+			[]string{"FLOWS_MAX_BODY", `"9999MiB"`, "64MiB"},
+		},
+		"a negative time": {
+			map[string]string{"FLOWS_DRAIN_TIMEOUT": "-1s"},
+			[]string{"FLOWS_DRAIN_TIMEOUT", `"-1s"`, "at least 0s"},
+		},
+		"a secret": {
+			map[string]string{"FLOWS_DATABASE_URL": "mysql://user:hunter2@host/db"},
+			[]string{"FLOWS_DATABASE_URL", "secret", "postgres://"},
+		},
+		"a secret that is no URL": {
+			map[string]string{"FLOWS_REDIS_URL": "://hunter2"},
+			[]string{"FLOWS_REDIS_URL", "secret", "redis://"},
+		},
+		"a key of the wrong length": {
+			map[string]string{"FLOWS_ENCRYPTION_KEY": "aHVudGVyMg=="},
+			[]string{"FLOWS_ENCRYPTION_KEY", "32 bytes"},
+		},
+		"a file that is not there": {
+			map[string]string{"FLOWS_REDIS_URL_FILE": "/run/secrets/redis"},
+			[]string{"FLOWS_REDIS_URL_FILE", "/run/secrets/redis", "cannot be read"},
+		},
+		"both a value and a file": {
+			map[string]string{"FLOWS_REDIS_URL_FILE": "/run/secrets/redis", "FLOWS_REDIS_URL": "redis://hunter2@host"},
+			[]string{"FLOWS_REDIS_URL", "FLOWS_REDIS_URL_FILE", "only one"},
+		},
+		"all that is wrong at once": {
+			map[string]string{"FLOWS_RATE_LIMIT": "-1", "FLOWS_LOG_FORMAT": "xml"},
+			[]string{"FLOWS_RATE_LIMIT", "FLOWS_LOG_FORMAT"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := readConfig(envOf(tc.vars, nil))
+			require.Error(t, err)
+			for _, part := range tc.want {
+				require.ErrorContains(t, err, part)
+			}
+			require.NotContains(t, err.Error(), "hunter2")
+			require.NotContains(t, err.Error(), "aHVudGVyMg")
+		})
+	}
+}
