@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 
@@ -137,7 +138,7 @@ func postgresLocal(ctx context.Context, s *starter) (string, error) {
 	}
 	// A plain password keeps other users of the machine out and, over the
 	// loopback, costs nothing at each of the many connections tests make.
-	args := []string{"-D", data, "-U", "flows", "-A", "password", "--pwfile", passwordFile, "--no-locale", "-E", "UTF8"}
+	args := []string{"-D", data, "-U", "flows", "-A", "password", "--pwfile", passwordFile, "-E", "UTF8", "--locale=C", "--lc-ctype=" + utf8Locale()}
 	if !s.cfg.Durable {
 		args = append(args, "--no-sync")
 	}
@@ -161,6 +162,15 @@ func postgresLocal(ctx context.Context, s *starter) (string, error) {
 	}
 	s.logf("postgres: started %s on %s (%s)", program, address, s.durability())
 	return postgresURL("flows", password, address, testDatabase), nil
+}
+
+// utf8Locale names the locale in which letters beyond ASCII have a case, as in
+// the databases people make; every system has it without installing locales.
+func utf8Locale() string {
+	if runtime.GOOS == "darwin" {
+		return "UTF-8"
+	}
+	return "C.UTF-8"
 }
 
 func (s *starter) durability() string {
