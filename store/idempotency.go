@@ -93,3 +93,12 @@ func (t *Tenant) AbandonRequest(ctx context.Context, row *models.IdempotencyKey)
 		Where("seed = ?", row.Seed).Where("locked_until = ?", row.LockedUntil).Where("status = 0").Exec(ctx)
 	return t.s.err(err)
 }
+
+// ReleaseRequest gives up the right to answer a request whose effect is not known,
+// so that the next try may answer it at once, with the same Seed and CreatedAt.
+func (t *Tenant) ReleaseRequest(ctx context.Context, row *models.IdempotencyKey) error {
+	_, err := t.s.db.NewUpdate().Model((*models.IdempotencyKey)(nil)).Set("locked_until = ?", row.CreatedAt).
+		Where("workspace_id = ?", t.ws).Where("route = ?", row.Route).Where("key = ?", row.Key).
+		Where("seed = ?", row.Seed).Where("locked_until = ?", row.LockedUntil).Where("status = 0").Exec(ctx)
+	return t.s.err(err)
+}

@@ -1,0 +1,109 @@
+package api
+
+import (
+	"net/http"
+	"runtime/debug"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/10ex/flows/internal/obs"
+
+	"log/slog"
+)
+
+// chain is what a request to an operation goes through, in this order. Each link
+// either answers or calls the next.
+func (a *API) chain(r route) huma.Middlewares {
+	links := huma.Middlewares{
+		a.authenticate,
+		a.limitRate,
+		a.requireScope(r),
+	}
+	if r.has(follows) {
+		links = append(links, a.follow) // outside of idempotency, which keeps the plain answer
+	}
+	links = append(links, a.checkBody(r))
+	if r.has(acts) {
+		links = append(links, a.once(r))
+	}
+	return links
+}
+
+// refuse writes err as the answer.
+func (a *API) refuse(hc huma.Context, err error) {
+	writeProblem(humafiber.Unwrap(hc), a.problem(hc.Context(), err))
+}
+
+func writeProblem(c *fiber.Ctx, p *Problem) {
+	for name, values := range p.headers {
+		for _, v := range values {
+			c.Set(name, v)
+		}
+	}
+	c.Status(p.Status)
+	c.Set(fiber.HeaderContentType, p.ContentType(""))
+	c.Response().SetBodyRaw(p.json())
+}
+
+func (a *API) checkBody(r route) func(huma.Context, func(huma.Context)) {
+	return func(hc huma.Context, next func(huma.Context)) {
+		c := humafiber.Unwrap(hc)
+		encoding := c.Get(fiber.HeaderContentEncoding)
+		p := a.bodies.check(r.name, c.Get(fiber.HeaderContentType), encoding, c.Request().Body())
+		if p != nil {
+			a.refuse(hc, p)
+			return
+		}
+		if encoding != "" {
+			// The operation takes no body, so whatever this is must not be unpacked.
+			c.Request().Header.Del(fiber.HeaderContentEncoding)
+		}
+		next(hc)
+	}
+}
+
+// oneOf lists headers that would be ambiguous if sent twice.
+var oneOf = []string{fiber.HeaderAuthorization, headerIdempotency, fiber.HeaderIfMatch, "Last-Event-ID"}
+
+// enter is the first thing every request meets.
+func (a *API) enter(c *fiber.Ctx) (err error) {
+	ctx := identify(c)
+	defer func() {
+		if r := recover(); r != nil {
+			a.log.ErrorContext(ctx, "request panicked", slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+			c.Response().Reset()
+			c.Set(headerRequestID, requestID(ctx))
+			writeProblem(c, a.problem(ctx, internal()))
+			err = nil
+		}
+	}()
+	defer a.metrics.observe(c)()
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	for _, name := range oneOf {
+		if len(c.Request().Header.PeekAll(name)) > 1 {
+			writeProblem(c, a.problem(ctx, malformed("The header "+name+" stands there twice.")))
+			return nil
+		}
+	}
+	if err := c.Next(); err != nil {
+		return a.onError(c, err)
+	}
+	return nil
+}
+
+// onError answers what no handler has: unknown addresses, and requests that were
+// refused while they were read.
+func (a *API) onError(c *fiber.Ctx, err error) error {
+	ctx := identify(c)
+	status := http.StatusInternalServerError
+	if fe, ok := err.(*fiber.Error); ok {
+		status = fe.Code
+	} else {
+		a.log.ErrorContext(ctx, "request failed", obs.Err(err))
+	}
+	writeProblem(c, a.problem(ctx, ofStatus(status)))
+	return nil
+}

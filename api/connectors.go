@@ -1,0 +1,69 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/10ex/flows/connectors"
+	"github.com/10ex/flows/models"
+)
+
+type connectorsAnswer struct{ Body page[connectors.Spec] }
+
+func (a *API) listConnectors(_ context.Context, in *struct{ ListQuery }) (*connectorsAnswer, error) {
+	after, err := in.after("connectors")
+	if err != nil {
+		return nil, err
+	}
+	out := page[connectors.Spec]{Items: []connectors.Spec{}}
+	for _, spec := range a.connectors.Specs() {
+		switch {
+		case spec.Slug <= after:
+		case len(out.Items) == in.Limit:
+			next := encodeCursor("connectors", out.Items[in.Limit-1].Slug)
+			out.NextCursor = &next
+			return &connectorsAnswer{out}, nil
+		default:
+			out.Items = append(out.Items, spec)
+		}
+	}
+	return &connectorsAnswer{out}, nil
+}
+
+// ConnectorPath is the path of everything about one connector.
+type ConnectorPath struct {
+	Slug string `path:"slug" doc:"Slug of a connector"`
+}
+
+type connectorAnswer struct{ Body connectors.Spec }
+
+func (a *API) getConnector(_ context.Context, in *ConnectorPath) (*connectorAnswer, error) {
+	c, ok := a.connectors.Lookup(in.Slug)
+	if !ok {
+		return nil, models.ErrNotFound
+	}
+	return &connectorAnswer{c.Spec()}, nil
+}
+
+type testActionRequest struct {
+	ConnectorPath
+	Action string `path:"action" doc:"Name of an action"`
+	Body   *struct {
+		Input json.RawMessage `json:"input,omitempty"`
+	}
+}
+
+func (a *API) testAction(ctx context.Context, in *testActionRequest) (*testAnswer, error) {
+	if _, ok := a.connectors.Action(in.Slug, in.Action); !ok {
+		return nil, models.ErrNotFound
+	}
+	req := a.testCall(ctx)
+	req.Action = in.Action
+	if in.Body != nil {
+		req.Input = in.Body.Input
+	}
+	began := time.Now()
+	resp, err := a.connectors.Do(ctx, in.Slug, req)
+	return tested(resp, err, time.Since(began)), nil
+}

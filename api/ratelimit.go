@@ -1,0 +1,223 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/10ex/flows/internal/obs"
+)
+
+// window is what the rate limit is counted over.
+const window = time.Minute
+
+// verdict is what a limiter says to one request.
+type verdict struct {
+	allowed    bool
+	remaining  int           // requests that would be allowed right now
+	reset      time.Duration // until the whole quota is there again
+	retryAfter time.Duration // until the next request would be allowed; 0 if this one was
+}
+
+// decide is the rule (GCRA): each request moves full, the time at which the quota
+// is whole again, by its share of the window, and full may not be further away
+// than the window.
+func decide(now, full time.Time, limit int) (verdict, time.Time) {
+	share := window / time.Duration(limit)
+	if full.Before(now) {
+		full = now
+	}
+	next := full.Add(share)
+	if over := next.Sub(now) - window; over > 0 {
+		return verdict{reset: full.Sub(now), retryAfter: over}, full
+	}
+	left := window - next.Sub(now)
+	return verdict{allowed: true, remaining: int(left / share), reset: next.Sub(now)}, next
+}
+
+// localLimiter counts in this process. It may be used concurrently.
+type localLimiter struct {
+	limit int
+	now   func() time.Time
+
+	mu   sync.Mutex
+	full map[string]time.Time
+}
+
+func newLocalLimiter(limit int, now func() time.Time) *localLimiter {
+	return &localLimiter{limit: limit, now: now, full: map[string]time.Time{}}
+}
+
+// take counts a request.
+func (l *localLimiter) take(name string) verdict {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v, full := decide(now, l.full[name], l.limit)
+	if len(l.full) >= mostKeys {
+		l.forgetWhole(now)
+	}
+	l.full[name] = full
+	return v
+}
+
+// peek says what take would, and counts nothing.
+func (l *localLimiter) peek(name string) verdict {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v, _ := decide(now, l.full[name], l.limit)
+	return v
+}
+
+func (l *localLimiter) forgetWhole(now time.Time) {
+	for name, full := range l.full {
+		if !full.After(now) {
+			delete(l.full, name)
+		}
+	}
+	if len(l.full) >= mostKeys { // as many busy ones: forgetting is kinder than growing
+		clear(l.full)
+	}
+}
+
+// takeScript is decide, in Redis and by its clock, so that all processes count
+// together.
+//
+//	KEYS 1: the counter. ARGV 1: window, 2: limit; all in microseconds.
+//	Answer: allowed, full - now, over.
+var takeScript = redis.NewScript(`
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local window, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
+local share = math.floor(window / limit)
+local full = tonumber(redis.call('GET', KEYS[1]) or now)
+if full < now then full = now end
+local nxt = full + share
+local over = nxt - now - window
+if over > 0 then return {0, full - now, over} end
+redis.call('SET', KEYS[1], string.format('%.0f', nxt), 'PX', math.ceil((nxt - now) / 1000) + 1)
+return {1, nxt - now, 0}
+`)
+
+const (
+	// redisPatience is how long a request waits for the shared count.
+	redisPatience = 150 * time.Millisecond
+	// redisRest is how long Redis is left alone after it failed to answer.
+	redisRest = 2 * time.Second
+)
+
+// limiter counts in Redis, and in this process while Redis is away: losing the
+// count must not lose the request.
+type limiter struct {
+	limit int
+	redis *redis.Client // nil: count here
+	local *localLimiter
+	log   *slog.Logger
+
+	mu     sync.Mutex
+	restTo time.Time // Redis is not asked before
+}
+
+// newLimiter makes a limiter with connections of its own, which give up soon.
+func newLimiter(limit int, rdb *redis.Client, local *localLimiter, log *slog.Logger) *limiter {
+	l := &limiter{limit: limit, local: local, log: log}
+	if rdb != nil {
+		opt := *rdb.Options()
+		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = redisPatience, redisPatience, redisPatience, redisPatience
+		opt.MaxRetries, opt.DialerRetries = -1, 1
+		opt.ContextTimeoutEnabled = true
+		opt.PoolSize, opt.MinIdleConns = 16, 0
+		l.redis = redis.NewClient(&opt)
+	}
+	return l
+}
+
+func (l *limiter) close() error {
+	if l.redis == nil {
+		return nil
+	}
+	return l.redis.Close()
+}
+
+func (l *limiter) take(ctx context.Context, name string) verdict {
+	if l.redis == nil || l.resting() {
+		return l.local.take(name)
+	}
+	ctx, stop := context.WithTimeout(ctx, redisPatience)
+	defer stop()
+	n, err := takeScript.Run(ctx, l.redis, []string{"flows:rate:" + name}, window.Microseconds(), l.limit).Int64Slice()
+	if err == nil && len(n) != 3 {
+		err = errors.New("unexpected answer of the rate limit script")
+	}
+	if err != nil {
+		l.rest(ctx, err)
+		return l.local.take(name)
+	}
+	share := window / time.Duration(l.limit)
+	v := verdict{
+		allowed: n[0] == 1, reset: time.Duration(n[1]) * time.Microsecond, retryAfter: time.Duration(n[2]) * time.Microsecond,
+	}
+	if v.allowed {
+		v.remaining = int((window - v.reset) / share)
+	}
+	return v
+}
+
+func (l *limiter) resting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Now().Before(l.restTo)
+}
+
+func (l *limiter) rest(ctx context.Context, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if now.After(l.restTo) {
+		l.log.WarnContext(ctx, "rate limit counts in this process only", obs.Err(err))
+		l.restTo = now.Add(redisRest)
+	}
+}
+
+// limitRate counts the caller's request and tells where it stands (IETF draft
+// ratelimit-headers).
+func (a *API) limitRate(hc huma.Context, next func(huma.Context)) {
+	v := a.limiter.take(hc.Context(), string(caller(hc.Context()).ID))
+	for name, value := range rateHeaders(a.cfg.RateLimit, v) {
+		hc.SetHeader(name, value)
+	}
+	if !v.allowed {
+		a.refuse(hc, tooMany(a.cfg.RateLimit, v))
+		return
+	}
+	next(hc)
+}
+
+func rateHeaders(limit int, v verdict) map[string]string {
+	return map[string]string{
+		"RateLimit-Policy": fmt.Sprintf(`"default";q=%d;w=%d`, limit, int(window.Seconds())),
+		"RateLimit":        fmt.Sprintf(`"default";r=%d;t=%d`, v.remaining, seconds(v.reset)),
+	}
+}
+
+func tooMany(limit int, v verdict) *Problem {
+	p := newProblem(http.StatusTooManyRequests, codeRateLimited, "That were too many requests; Retry-After says when to go on.").
+		header("Retry-After", strconv.Itoa(max(seconds(v.retryAfter), 1)))
+	for name, value := range rateHeaders(limit, v) {
+		p.header(name, value)
+	}
+	return p
+}
+
+// seconds rounds up: earlier would be too early.
+func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }

@@ -1,0 +1,70 @@
+package api
+
+import "github.com/10ex/flows/models"
+
+const (
+	base      = "/api/v1/flows"
+	adminBase = "/api/v1/admin"
+)
+
+// routes is the table of operations: every one there is, and what it takes to
+// reach it.
+func (a *API) routes() []route {
+	const (
+		get, post, put, patch, del = "GET", "POST", "PUT", "PATCH", "DELETE"
+
+		flowsRead  = models.ScopeFlowsRead
+		flowsWrite = models.ScopeFlowsWrite
+		runsRead   = models.ScopeRunsRead
+		runsWrite  = models.ScopeRunsWrite
+		admin      = models.ScopeAdmin
+	)
+	return []route{
+		{get, base + "/whoami", "", 0, "whoami", "Tell whose key this is", bind(a.whoami)},
+
+		{post, base + "/workflows", flowsWrite, acts | created, "create-workflow", "Create a workflow", bind(a.createWorkflow)},
+		{get, base + "/workflows", flowsRead, 0, "list-workflows", "List workflows", bind(a.listWorkflows)},
+		{post, base + "/workflows/validate", flowsRead, 0, "validate-workflow", "Check a graph without saving it", bind(a.validateWorkflow)},
+		{post, base + "/workflows/import", flowsWrite, acts | created, "import-workflow", "Create a workflow from an exported document", bind(a.importWorkflow)},
+		{get, base + "/workflows/{id}", flowsRead, 0, "get-workflow", "Get a workflow", bind(a.getWorkflow)},
+		{patch, base + "/workflows/{id}", flowsWrite, 0, "update-workflow", "Change a workflow's name, description, status or tags", bind(a.patchWorkflow)},
+		{del, base + "/workflows/{id}", flowsWrite, 0, "delete-workflow", "Archive a workflow", bind(a.deleteWorkflow)},
+		{put, base + "/workflows/{id}/graph", flowsWrite, 0, "put-graph", "Save the next version of a workflow and make it current", bind(a.putGraph)},
+		{get, base + "/workflows/{id}/export", flowsRead, 0, "export-workflow", "Export a workflow as one document", bind(a.exportWorkflow)},
+		{get, base + "/workflows/{id}/versions", flowsRead, 0, "list-versions", "List the versions of a workflow", bind(a.listVersions)},
+		{get, base + "/workflows/{id}/versions/{n}", flowsRead, 0, "get-version", "Get a version of a workflow", bind(a.getVersion)},
+		{post, base + "/workflows/{id}/versions/{n}/activate", flowsWrite, acts, "activate-version", "Make a version the current one again", bind(a.activateVersion)},
+		{post, base + "/workflows/{id}/versions/{n}/archive", flowsWrite, acts, "archive-version", "Take a version out of use", bind(a.archiveVersion)},
+
+		{post, base + "/workflows/{id}/trigger", runsWrite, acts | accepted | follows, "trigger-workflow", "Start a run", bind(a.triggerWorkflow)},
+		{post, base + "/workflows/{id}/trigger/batch", runsWrite, acts | accepted, "trigger-batch", "Start up to 500 runs", bind(a.triggerBatch)},
+		{get, base + "/runs", runsRead, 0, "list-runs", "List runs", bind(a.listRuns)},
+		{post, base + "/runs/bulk", runsWrite, acts, "bulk-runs", "Cancel, pause, resume or rerun up to 500 runs", bind(a.bulkRuns)},
+		{get, base + "/runs/{id}", runsRead, 0, "get-run", "Get a run", bind(a.getRun)},
+		{get, base + "/runs/{id}/steps", runsRead, 0, "trace-run", "Tell what became of every step of a run", bind(a.traceRun)},
+		{get, base + "/runs/{id}/events", runsRead, 0, "list-run-events", "Read the log of a run", bind(a.listRunEvents)},
+		{get, base + "/runs/{id}/stream", runsRead, streams, "stream-run", "Follow the log of a run as server-sent events", bind(a.openStream)},
+		{get, base + "/runs/{id}/why", runsRead, 0, "why-run", "Tell what a run is waiting for", bind(a.whyRun)},
+		{post, base + "/runs/{id}/pause", runsWrite, acts, "pause-run", "Pause a run", bind(a.pauseRun)},
+		{post, base + "/runs/{id}/resume", runsWrite, acts, "resume-run", "Resume a paused run", bind(a.resumeRun)},
+		{post, base + "/runs/{id}/cancel", runsWrite, acts, "cancel-run", "Cancel a run", bind(a.cancelRun)},
+		{post, base + "/runs/{id}/rerun", runsWrite, acts | accepted | follows, "rerun-run", "Start a run like an earlier one", bind(a.rerunRun)},
+		{post, base + "/runs/{id}/steps/{step}/approve", runsWrite, acts, "approve-step", "Approve a step that waits for it", bind(a.approveStep)},
+		{post, base + "/runs/{id}/steps/{step}/reject", runsWrite, acts, "reject-step", "Reject a step that waits for approval", bind(a.rejectStep)},
+
+		{get, base + "/connectors", flowsRead, 0, "list-connectors", "List connectors and their actions", bind(a.listConnectors)},
+		{get, base + "/connectors/{slug}", flowsRead, 0, "get-connector", "Get a connector", bind(a.getConnector)},
+		{post, base + "/connectors/{slug}/actions/{action}/test", runsWrite, acts, "test-action", "Do an action once, outside a flow", bind(a.testAction)},
+
+		{post, base + "/agents", flowsWrite, acts | created, "create-agent", "Create an agent", bind(a.createAgent)},
+		{get, base + "/agents", flowsRead, 0, "list-agents", "List agents", bind(a.listAgents)},
+		{get, base + "/agents/{slug}", flowsRead, 0, "get-agent", "Get an agent", bind(a.getAgent)},
+		{patch, base + "/agents/{slug}", flowsWrite, 0, "update-agent", "Change an agent", bind(a.patchAgent)},
+		{del, base + "/agents/{slug}", flowsWrite, 0, "delete-agent", "Delete an agent", bind(a.deleteAgent)},
+		{post, base + "/agents/{slug}/test", runsWrite, acts, "test-agent", "Run an agent once, outside a flow", bind(a.testAgent)},
+
+		{post, adminBase + "/api-keys", admin, acts | created | secret, "create-api-key", "Make an API key; it is shown this once", bind(a.createKey)},
+		{get, adminBase + "/api-keys", admin, 0, "list-api-keys", "List API keys", bind(a.listKeys)},
+		{del, adminBase + "/api-keys/{id}", admin, 0, "revoke-api-key", "Revoke an API key", bind(a.revokeKey)},
+	}
+}

@@ -1,0 +1,138 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+)
+
+type streamRequest struct {
+	RunPath
+	After       int64  `query:"after" minimum:"0" doc:"The last seq seen"`
+	LastEventID string `header:"Last-Event-ID" maxLength:"32" doc:"The last seq seen; it goes before after"`
+}
+
+// seen gives the last seq the client has.
+func (in *streamRequest) seen() (int64, error) {
+	if in.LastEventID != "" {
+		n, err := strconv.ParseInt(in.LastEventID, 10, 64)
+		if err != nil || n < 0 {
+			return 0, invalid(models.FieldError{Loc: []any{"header", "Last-Event-ID"}, Msg: "must be the id of an event", Type: "invalid"})
+		}
+		return n, nil
+	}
+	return in.After, nil
+}
+
+// openStream checks a request for a stream; the stream itself follows in the link
+// that knows the connection.
+func (a *API) openStream(ctx context.Context, in *streamRequest) (*huma.StreamResponse, error) {
+	ref, err := in.ref(ctx)
+	if err != nil {
+		return nil, err
+	}
+	after, err := in.seen()
+	if err != nil {
+		return nil, err
+	}
+	run, err := a.store.For(ref.Workspace).Run(ctx, ref.Run)
+	if err != nil {
+		return nil, err
+	}
+	if run.Status.Ended() && after >= run.LastSeq {
+		// All is seen. A browser that is told so does not connect again.
+		return &huma.StreamResponse{Body: func(hc huma.Context) { hc.SetStatus(http.StatusNoContent) }}, nil
+	}
+	after = min(after, run.LastSeq)
+	return &huma.StreamResponse{Body: func(hc huma.Context) { a.streamRun(humafiber.Unwrap(hc), ref, after) }}, nil
+}
+
+// follow lets the answer to what started a run be the run itself: its stream, or
+// its end if that comes soon. What lies inside of it has answered plainly.
+func (a *API) follow(hc huma.Context, next func(huma.Context)) {
+	next(hc)
+	c := humafiber.Unwrap(hc)
+	if c.Response().StatusCode() != http.StatusAccepted {
+		return
+	}
+	id, ok := strings.CutPrefix(c.GetRespHeader(fiber.HeaderLocation), runsPath)
+	if !ok {
+		return
+	}
+	ref := store.RunRef{Workspace: workspace(hc.Context()), Run: models.RunID(id)}
+	if accepts(c.Get(fiber.HeaderAccept), eventStream) {
+		c.Response().ResetBody()
+		a.streamRun(c, ref, 0)
+		return
+	}
+	if wait := preferredWait(c.Get("Prefer")); wait > 0 {
+		c.Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
+		a.awaitEnd(hc.Context(), c, ref, wait)
+	}
+}
+
+// accepts tells whether a client asks for a media type by name.
+func accepts(header, media string) bool {
+	for part := range strings.SplitSeq(header, ",") {
+		name, params, _ := strings.Cut(part, ";")
+		if strings.EqualFold(strings.TrimSpace(name), media) {
+			return !strings.Contains(strings.ReplaceAll(params, " ", "")+";", "q=0;")
+		}
+	}
+	return false
+}
+
+// maxWait is the longest a client may prefer to wait.
+const maxWait = 60
+
+// preferredWait reads wait=N (RFC 7240). What cannot be read is ignored, as the
+// RFC wants it; what is too long is cut.
+func preferredWait(header string) time.Duration {
+	for part := range strings.SplitSeq(header, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "wait") {
+			continue
+		}
+		n, err := strconv.Atoi(strings.Trim(strings.TrimSpace(value), `"`))
+		if err != nil || n < 1 {
+			return 0
+		}
+		return time.Duration(min(n, maxWait)) * time.Second
+	}
+	return 0
+}
+
+// awaitEnd waits for the run to end and answers with it, or leaves the answer as
+// it is when the time is over.
+func (a *API) awaitEnd(ctx context.Context, c *fiber.Ctx, ref store.RunRef, wait time.Duration) {
+	ctx, stop := context.WithTimeout(ctx, wait)
+	defer stop()
+	fd, leave := a.feeds.join(ref, 0)
+	defer leave()
+	var after int64
+	for {
+		events, err := a.feeds.next(ctx, fd, after, c.Context().Done(), nil)
+		if err != nil || len(events) == 0 {
+			return
+		}
+		last := events[len(events)-1]
+		if after = last.Seq; last.Type.Terminal() {
+			break
+		}
+	}
+	run, err := a.store.For(ref.Workspace).Run(ctx, ref.Run)
+	if err != nil {
+		return // the run was accepted, and that is still true
+	}
+	c.Status(http.StatusOK)
+	c.Response().SetBodyRaw(mustJSON(showRun(run)))
+}

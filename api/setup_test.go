@@ -1,0 +1,233 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/10ex/flows/agents"
+	"github.com/10ex/flows/connectors"
+	"github.com/10ex/flows/connectors/core"
+	httpconnector "github.com/10ex/flows/connectors/http"
+	"github.com/10ex/flows/engine"
+	"github.com/10ex/flows/internal/apikey"
+	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/internal/egress"
+	"github.com/10ex/flows/internal/ids"
+	"github.com/10ex/flows/internal/testkit"
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+	"github.com/10ex/flows/store/storetest"
+)
+
+// fasthttp keeps the date of answers up to date for as long as the process lives.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+}
+
+// bundle is an API on a store of its own, with the real engine, and a key that may
+// do everything.
+type bundle struct {
+	api    *API
+	store  *store.Store
+	engine *engine.Engine
+	hub    *engine.Hub
+	ws     models.WorkspaceID
+	key    string
+}
+
+type options struct {
+	cfg   Config
+	redis *redis.Client
+	// engine stands in front of the real one, for failures it does not have.
+	engine func(Engine) Engine
+	deps   func(*Deps)
+}
+
+type noQueue struct{}
+
+func (noQueue) Enqueue(context.Context, []engine.Delivery) {}
+
+type hubNotifier struct{ *engine.Hub }
+
+func (h hubNotifier) Notify(_ context.Context, n []engine.Notice) { h.Publish(n) }
+
+type catalogue struct{ *connectors.Registry }
+
+func (c catalogue) HasConnector(slug string) bool { _, ok := c.Lookup(slug); return ok }
+func (c catalogue) HasAction(slug, action string) bool {
+	_, ok := c.Action(slug, action)
+	return ok
+}
+
+// each runs test on every database.
+func each(t *testing.T, o options, test func(t *testing.T, b *bundle)) {
+	t.Helper()
+	storetest.Each(t, func(t *testing.T, s *store.Store) { test(t, setup(t, s, o)) })
+}
+
+func setup(t testing.TB, s *store.Store, o options) *bundle {
+	t.Helper()
+	b := &bundle{store: s, hub: engine.NewHub()}
+	guarded, err := egress.New(egress.Config{AllowPrivate: true})
+	require.NoError(t, err)
+	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(guarded))
+	require.NoError(t, err)
+	b.engine, err = engine.New(engine.Deps{
+		Store: s, Clock: clock.System{}, Enqueuer: noQueue{}, Notifier: hubNotifier{b.hub}, Catalogue: catalogue{registry},
+		Log: testkit.Logger(t),
+	}, engine.Config{})
+	require.NoError(t, err)
+	runner, err := agents.New(agents.Deps{Egress: guarded})
+	require.NoError(t, err)
+	deps := Deps{
+		Store: s, Engine: b.engine, Hub: b.hub, Connectors: registry, Agents: runner, Redis: o.redis,
+		Log: testkit.Logger(t), Version: "1.2.3",
+	}
+	if o.engine != nil {
+		deps.Engine = o.engine(b.engine)
+	}
+	if o.deps != nil {
+		o.deps(&deps)
+	}
+	b.api, err = New(deps, o.cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
+		defer stop()
+		require.NoError(t, b.api.Shutdown(ctx))
+		require.NoError(t, b.engine.Close(ctx))
+	})
+	b.ws = b.workspace(t)
+	b.key = b.newKey(t, b.ws, models.ScopeAll)
+	return b
+}
+
+func (b *bundle) workspace(t testing.TB) models.WorkspaceID {
+	t.Helper()
+	ws := models.WorkspaceID(ids.New(models.WorkspacePrefix))
+	require.NoError(t, b.store.CreateWorkspace(context.Background(), &models.Workspace{ID: ws, Name: "Acme", CreatedAt: time.Now().UTC()}))
+	return ws
+}
+
+func (b *bundle) newKey(t testing.TB, ws models.WorkspaceID, scopes ...models.Scope) string {
+	t.Helper()
+	k := apikey.New()
+	require.NoError(t, b.store.For(ws).CreateKey(context.Background(), &models.APIKey{
+		ID: models.KeyID(ids.New(models.KeyPrefix)), Prefix: k.Prefix, Hash: k.Hash, Name: "test", Scopes: scopes, CreatedAt: time.Now().UTC(),
+	}))
+	return k.Full
+}
+
+// answer is what a request got.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// get reads a field of the answer, such as "items.0.id".
+func (a answer) get(t testing.TB, path string) any {
+	t.Helper()
+	var v any
+	require.NoError(t, json.Unmarshal([]byte(a.body), &v), a.body)
+	for part := range strings.SplitSeq(path, ".") {
+		switch x := v.(type) {
+		case map[string]any:
+			v = x[part]
+		case []any:
+			n := 0
+			for _, c := range part {
+				n = n*10 + int(c-'0')
+			}
+			require.Less(t, n, len(x), "%s in %s", path, a.body)
+			v = x[n]
+		default:
+			t.Fatalf("%s is not in %s", path, a.body)
+		}
+	}
+	return v
+}
+
+func (a answer) str(t testing.TB, path string) string {
+	t.Helper()
+	s, ok := a.get(t, path).(string)
+	require.Truef(t, ok, "%s is no text in %s", path, a.body)
+	return s
+}
+
+// call makes a request with the bundle's key. headers are names and values in turn.
+func (b *bundle) call(t testing.TB, method, path, body string, headers ...string) answer {
+	t.Helper()
+	return b.as(t, b.key, method, path, body, headers...)
+}
+
+// as is call with another key; none where it is empty.
+func (b *bundle) as(t testing.TB, key, method, path, body string, headers ...string) answer {
+	t.Helper()
+	if strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "/api") && !isPage(path) {
+		path = base + path
+	}
+	req := httptest.NewRequest(method, path, strings.NewReader(body))
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Add(headers[i], headers[i+1])
+	}
+	resp, err := b.api.App().Test(req, -1)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return answer{resp.StatusCode, resp.Header, string(got)}
+}
+
+func isPage(path string) bool {
+	for _, p := range []string{"/livez", "/readyz", "/version", "/metrics", "/openapi.json", "/docs", "/assets", "/login", "/logout", "/console", "/monitoring", "/nowhere"} {
+		if strings.HasPrefix(path, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// passing is a graph that ends by itself, without a worker.
+const passing = `{"steps":[{"id":"route","type":"branch"}],"edges":[]}`
+
+// waiting is a graph that stays open.
+const waiting = `{"steps":[{"id":"ask","type":"wait","approval":{"prompt":"Send it?"}}],"edges":[]}`
+
+func (b *bundle) workflow(t testing.TB, graph string) string {
+	t.Helper()
+	got := b.call(t, "POST", "/workflows", `{"name":"Leads","graph":`+graph+`}`)
+	require.Equal(t, 201, got.status, got.body)
+	return got.str(t, "id")
+}
+
+func (b *bundle) run(t testing.TB, graph string) string {
+	t.Helper()
+	got := b.call(t, "POST", "/workflows/"+b.workflow(t, graph)+"/trigger", "")
+	require.Equal(t, 202, got.status, got.body)
+	return got.str(t, "id")
+}
+
+func compactJSON(t testing.TB, s string) string {
+	t.Helper()
+	var out bytes.Buffer
+	require.NoError(t, json.Compact(&out, []byte(s)))
+	return out.String()
+}
