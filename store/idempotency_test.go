@@ -98,9 +98,19 @@ func TestRequest(t *testing.T) {
 
 		// It was only slow: it cannot take the right away any more.
 		require.NoError(t, a.AbandonRequest(ctx, row))
+		require.NoError(t, a.ReleaseRequest(ctx, row))
 		_, mine, err = a.BeginRequest(ctx, requestAt("k", now), now)
 		require.NoError(t, err)
 		require.False(t, mine)
+
+		// Nobody knows what it did: the next one need not wait for the lock.
+		require.NoError(t, a.ReleaseRequest(ctx, second))
+		now = now.Add(time.Second)
+		second, mine, err = a.BeginRequest(ctx, requestAt("k", now), now)
+		require.NoError(t, err)
+		require.True(t, mine)
+		require.Equal(t, first.Seed, second.Seed)
+		require.Equal(t, first.CreatedAt, second.CreatedAt)
 
 		second.Status, second.Headers, second.Body = 201, []byte("Location: x"), []byte{0, 1, '\''}
 		require.NoError(t, a.FinishRequest(ctx, second))

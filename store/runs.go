@@ -46,19 +46,20 @@ func (t *Tenant) Runs(ctx context.Context, f RunFilter, p Page) ([]*models.Run, 
 	return rows, t.s.err(err)
 }
 
-// runsQuery asks for every pair of status and trigger type by itself and merges
-// the answers: an index that ends in the id gives the rows of one pair in order,
-// but not those of several, so a list of them would sort all that match.
+// runsQuery asks for a page of every pair of status and trigger type by itself
+// and takes the newest of all: an index that ends in the id gives the rows of one
+// pair in order, but not those of several, so a list of them would sort all that
+// match.
 //
 //	runs_pkey        (workspace_id, id)                        no filter
-//	runs_by_trigger  (workspace_id, trigger_id, id)            trigger
+//	runs_by_trigger  (workspace_id, trigger_id, status, id)    trigger, with or without status
 //	runs_by_workflow (workspace_id, workflow_id, status, id)   workflow, with or without status
 //	runs_by_status   (workspace_id, status, trigger_type, id)  status, trigger type or both
 func (t *Tenant) runsQuery(f RunFilter, p Page) *bun.RawQuery {
+	f.Statuses, f.TriggerTypes = unlessAll(f.Statuses, models.RunStatuses), unlessAll(f.TriggerTypes, models.TriggerTypes)
 	statuses, types := [][]models.RunStatus{f.Statuses}, [][]models.TriggerType{f.TriggerTypes}
 	switch {
-	case f.TriggerID != nil:
-	case f.WorkflowID != nil:
+	case f.TriggerID != nil, f.WorkflowID != nil:
 		statuses = oneByOne(f.Statuses, models.RunStatuses)
 	case len(f.Statuses)+len(f.TriggerTypes) > 0:
 		statuses, types = oneByOne(f.Statuses, models.RunStatuses), oneByOne(f.TriggerTypes, models.TriggerTypes)
@@ -67,11 +68,25 @@ func (t *Tenant) runsQuery(f RunFilter, p Page) *bun.RawQuery {
 	var args []any
 	for _, status := range statuses {
 		for _, typ := range types {
-			branches = append(branches, "?")
+			// Without a limit in each, PostgreSQL may plan for all rows of all of them.
+			branches = append(branches, "SELECT * FROM (?) AS branch")
 			args = append(args, t.runsBranch(f, p, status, typ))
 		}
 	}
+	if len(branches) == 1 {
+		return t.s.db.NewRaw("?", args...)
+	}
 	return t.s.db.NewRaw(strings.Join(branches, " UNION ALL ")+" ORDER BY id DESC LIMIT ?", append(args, p.limit())...)
+}
+
+// unlessAll gives want sorted and each value once, or nothing where it restricts
+// nothing.
+func unlessAll[T ~string](want, all []T) []T {
+	want = slices.Compact(slices.Sorted(slices.Values(want)))
+	if !slices.ContainsFunc(all, func(v T) bool { return !slices.Contains(want, v) }) {
+		return nil
+	}
+	return want
 }
 
 // oneByOne gives a list for each wanted value; all are wanted where none is named.
@@ -79,7 +94,7 @@ func oneByOne[T ~string](want, all []T) [][]T {
 	if len(want) == 0 {
 		want = all
 	}
-	return slices.Collect(slices.Chunk(slices.Compact(slices.Sorted(slices.Values(want))), 1))
+	return slices.Collect(slices.Chunk(want, 1))
 }
 
 func (t *Tenant) runsBranch(f RunFilter, p Page, statuses []models.RunStatus, types []models.TriggerType) *bun.SelectQuery {
@@ -91,14 +106,11 @@ func (t *Tenant) runsBranch(f RunFilter, p Page, statuses []models.RunStatus, ty
 		q = q.Where("run.trigger_id = ?", *f.TriggerID)
 	}
 	q = anyOf(anyOf(q, "run.status", statuses), "run.trigger_type", types)
-	if p.After != "" {
-		q = q.Where("run.id < ?", p.After)
-	}
-	q = createdBetween(q, f.CreatedAfter, f.CreatedBefore)
+	q = createdBetween(q, f.CreatedAfter, f.CreatedBefore, p.After)
 	for _, key := range slices.Sorted(maps.Keys(f.Metadata)) {
 		q = t.s.dialect.metadataHas(q, key, f.Metadata[key])
 	}
-	return q
+	return q.OrderExpr("run.id DESC").Limit(int64(p.limit()))
 }
 
 func anyOf[T ~string](q *bun.SelectQuery, column string, values []T) *bun.SelectQuery {
@@ -119,12 +131,20 @@ const (
 	idsBehind = time.Hour
 )
 
-func createdBetween(q *bun.SelectQuery, after, before *time.Time) *bun.SelectQuery {
+// createdBetween restricts q to a time and to what follows the row last seen. It
+// gives the id one upper bound: SQLite takes two for a reason to use another index.
+func createdBetween(q *bun.SelectQuery, after, before *time.Time, seen string) *bun.SelectQuery {
 	if after != nil {
 		q = q.Where("run.id >= ?", ids.Lowest(models.RunPrefix, after.Add(-idsBehind))).Where("run.created_at > ?", *after)
 	}
 	if before != nil {
-		q = q.Where("run.id < ?", ids.Lowest(models.RunPrefix, before.Add(idsAhead))).Where("run.created_at < ?", *before)
+		q = q.Where("run.created_at < ?", *before)
+		if bound := ids.Lowest(models.RunPrefix, before.Add(idsAhead)); seen == "" || bound < seen {
+			seen = bound
+		}
+	}
+	if seen != "" {
+		q = q.Where("run.id < ?", seen)
 	}
 	return q
 }

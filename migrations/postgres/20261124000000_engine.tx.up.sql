@@ -106,7 +106,7 @@ CREATE INDEX runs_by_workflow ON runs (workspace_id, workflow_id, status, id);
 --bun:split
 CREATE INDEX runs_by_status ON runs (workspace_id, status, trigger_type, id);
 --bun:split
-CREATE INDEX runs_by_trigger ON runs (workspace_id, trigger_id, id) WHERE trigger_id IS NOT NULL;
+CREATE INDEX runs_by_trigger ON runs (workspace_id, trigger_id, status, id) WHERE trigger_id IS NOT NULL;
 --bun:split
 CREATE INDEX runs_by_metadata ON runs USING gin (metadata jsonb_path_ops) WHERE metadata IS NOT NULL;
 --bun:split

@@ -103,7 +103,7 @@ CREATE INDEX runs_by_workflow ON runs (workspace_id, workflow_id, status, id);
 --bun:split
 CREATE INDEX runs_by_status ON runs (workspace_id, status, trigger_type, id);
 --bun:split
-CREATE INDEX runs_by_trigger ON runs (workspace_id, trigger_id, id) WHERE trigger_id IS NOT NULL;
+CREATE INDEX runs_by_trigger ON runs (workspace_id, trigger_id, status, id) WHERE trigger_id IS NOT NULL;
 --bun:split
 -- What pruning looks for.
 CREATE INDEX runs_by_end ON runs (finished_at) WHERE finished_at IS NOT NULL;
