@@ -22,11 +22,14 @@ type credential struct{ uid, gid uint32 }
 // the user that the servers run as. It is removed by Set.Stop.
 func (s *starter) folder(name string) (string, error) {
 	if s.set.dir == "" {
-		dir, err := os.MkdirTemp(folderBase(s.cfg.machine.owner), "flows-services-")
+		base := folderBase(s.cfg.machine.owner)
+		removeAbandoned(base)
+		dir, err := os.MkdirTemp(base, folderPrefix)
 		if err != nil {
 			return "", fmt.Errorf("make a private folder: %w", err)
 		}
 		s.set.dir = dir
+		s.set.unlock = lockFolder(dir)
 		if err := s.own(dir); err != nil {
 			return "", err
 		}

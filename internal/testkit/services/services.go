@@ -106,6 +106,8 @@ type Set struct {
 	urls  map[Kind]string
 	stops []func()
 	dir   string
+	// unlock gives up the lock that tells others the folder is in use.
+	unlock func()
 }
 
 // provider knows how one kind is had from each source. A function that cannot
@@ -328,6 +330,7 @@ func (s *Set) Stop() {
 	}
 	if s.dir != "" {
 		os.RemoveAll(s.dir)
+		s.unlock()
 		s.dir = ""
 	}
 }
