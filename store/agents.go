@@ -19,7 +19,7 @@ func (t *Tenant) CreateAgent(ctx context.Context, a *models.Agent) error {
 	if len(a.Config) == 0 {
 		a.Config = json.RawMessage(`{}`)
 	}
-	return t.s.insert(ctx, t.s.db, a, "agent", a.Slug)
+	return t.s.alone(func(db bun.IDB) error { return t.s.insert(ctx, db, a, "agent", a.Slug) })
 }
 
 // Agent gives the agent with a slug.
@@ -100,12 +100,17 @@ func (t *Tenant) DeleteAgent(ctx context.Context, slug string) error {
 	if err := namable("agent", slug); err != nil {
 		return err
 	}
-	res, err := t.s.db.NewDelete().Model((*models.Agent)(nil)).
-		Where("workspace_id = ?", t.ws).Where("slug = ?", slug).Exec(ctx)
-	if err == nil {
-		err = missed(res)
-	}
-	return named("agent", slug, t.s.err(err))
+	err := t.s.alone(func(db bun.IDB) error {
+		res, err := db.NewDelete().Model((*models.Agent)(nil)).Where("workspace_id = ?", t.ws).Where("slug = ?", slug).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n > 0 {
+			return err
+		}
+		return models.ErrNotFound
+	})
+	return named("agent", slug, err)
 }
 
 // KnownAgents gives those of the slugs that name an agent, in alphabetical order.

@@ -79,26 +79,32 @@ func (t *Tenant) takeOver(ctx context.Context, tx bun.Tx, have, fresh *models.Id
 // FinishRequest keeps the answer to a request whose row BeginRequest gave. The
 // first answer stays: who lost the right meanwhile changes nothing.
 func (t *Tenant) FinishRequest(ctx context.Context, row *models.IdempotencyKey) error {
-	_, err := t.s.db.NewUpdate().Model(row).Column("status", "headers", "body").
-		Where("workspace_id = ?", t.ws).Where("route = ?", row.Route).Where("key = ?", row.Key).
-		Where("seed = ?", row.Seed).Where("status = 0").Exec(ctx)
-	return t.s.err(err)
+	return t.s.alone(func(db bun.IDB) error {
+		_, err := db.NewUpdate().Model(row).Column("status", "headers", "body").
+			Where("workspace_id = ?", t.ws).Where("route = ?", row.Route).Where("key = ?", row.Key).
+			Where("seed = ?", row.Seed).Where("status = 0").Exec(ctx)
+		return err
+	})
 }
 
 // AbandonRequest forgets a request that had no effect, so that it may be made
 // again. Who lost the right meanwhile changes nothing.
 func (t *Tenant) AbandonRequest(ctx context.Context, row *models.IdempotencyKey) error {
-	_, err := t.s.db.NewDelete().Model((*models.IdempotencyKey)(nil)).
-		Where("workspace_id = ?", t.ws).Where("route = ?", row.Route).Where("key = ?", row.Key).
-		Where("seed = ?", row.Seed).Where("locked_until = ?", row.LockedUntil).Where("status = 0").Exec(ctx)
-	return t.s.err(err)
+	return t.s.alone(func(db bun.IDB) error {
+		_, err := db.NewDelete().Model((*models.IdempotencyKey)(nil)).
+			Where("workspace_id = ?", t.ws).Where("route = ?", row.Route).Where("key = ?", row.Key).
+			Where("seed = ?", row.Seed).Where("locked_until = ?", row.LockedUntil).Where("status = 0").Exec(ctx)
+		return err
+	})
 }
 
 // ReleaseRequest gives up the right to answer a request whose effect is not known,
 // so that the next try may answer it at once, with the same Seed and CreatedAt.
 func (t *Tenant) ReleaseRequest(ctx context.Context, row *models.IdempotencyKey) error {
-	_, err := t.s.db.NewUpdate().Model((*models.IdempotencyKey)(nil)).Set("locked_until = ?", row.CreatedAt).
-		Where("workspace_id = ?", t.ws).Where("route = ?", row.Route).Where("key = ?", row.Key).
-		Where("seed = ?", row.Seed).Where("locked_until = ?", row.LockedUntil).Where("status = 0").Exec(ctx)
-	return t.s.err(err)
+	return t.s.alone(func(db bun.IDB) error {
+		_, err := db.NewUpdate().Model((*models.IdempotencyKey)(nil)).Set("locked_until = ?", row.CreatedAt).
+			Where("workspace_id = ?", t.ws).Where("route = ?", row.Route).Where("key = ?", row.Key).
+			Where("seed = ?", row.Seed).Where("locked_until = ?", row.LockedUntil).Where("status = 0").Exec(ctx)
+		return err
+	})
 }

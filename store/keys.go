@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -47,7 +46,7 @@ func (t *Tenant) CreateKey(ctx context.Context, k *models.APIKey) error {
 	if k.Scopes == nil {
 		k.Scopes = []models.Scope{}
 	}
-	return t.s.insert(ctx, t.s.db, k, "key", k.Prefix)
+	return t.s.alone(func(db bun.IDB) error { return t.s.insert(ctx, db, k, "key", k.Prefix) })
 }
 
 // Keys lists keys, revoked ones too, without their hashes.
@@ -62,16 +61,9 @@ func (t *Tenant) RevokeKey(ctx context.Context, id models.KeyID, at time.Time) (
 	if err := namable("key", id); err != nil {
 		return "", err
 	}
-	err = t.s.db.NewUpdate().Model((*models.APIKey)(nil)).Set("revoked_at = COALESCE(revoked_at, ?)", at).
-		Where("workspace_id = ?", t.ws).Where("id = ?", id).Returning("prefix").Scan(ctx, &prefix)
-	return prefix, named("key", id, t.s.err(err))
-}
-
-// missed is ErrNotFound where a statement touched no row.
-func missed(res sql.Result) error {
-	n, err := res.RowsAffected()
-	if err == nil && n == 0 {
-		err = models.ErrNotFound
-	}
-	return err
+	err = t.s.alone(func(db bun.IDB) error {
+		return db.NewUpdate().Model((*models.APIKey)(nil)).Set("revoked_at = COALESCE(revoked_at, ?)", at).
+			Where("workspace_id = ?", t.ws).Where("id = ?", id).Returning("prefix").Scan(ctx, &prefix)
+	})
+	return prefix, named("key", id, err)
 }

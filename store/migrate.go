@@ -61,10 +61,12 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 }
 
 // lockMigrations holds a session lock on PostgreSQL, which ends with the
-// connection whatever happens to the process; SQLite has one process.
+// connection whatever happens to the process; SQLite has one process, and there
+// no other transaction writes meanwhile.
 func (s *Store) lockMigrations(ctx context.Context) (unlock func(), err error) {
 	if s.dialect.embedded() {
-		return func() {}, nil
+		s.write.Lock()
+		return s.write.Unlock, nil
 	}
 	conn, err := s.db.Conn(ctx)
 	if err != nil {

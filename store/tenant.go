@@ -54,6 +54,16 @@ func (t *Tenant) page(ctx context.Context, q *bun.SelectQuery, p Page) error {
 	return t.s.err(t.mine(q).OrderExpr("?TableAlias.id DESC").Limit(int64(p.limit())).Scan(ctx))
 }
 
+// alone runs fn, which is one statement that writes, outside of a transaction. On
+// SQLite it waits for its turn as transactions do, see Store.write.
+func (s *Store) alone(fn func(db bun.IDB) error) error {
+	if s.dialect.embedded() {
+		s.write.Lock()
+		defer s.write.Unlock()
+	}
+	return s.err(fn(s.db))
+}
+
 // insert writes a new row; what names it for people goes into the conflict where
 // it is not new.
 func (s *Store) insert(ctx context.Context, db bun.IDB, row any, what string, name any) error {

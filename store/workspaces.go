@@ -3,12 +3,14 @@ package store
 import (
 	"context"
 
+	"github.com/uptrace/bun"
+
 	"github.com/10ex/flows/models"
 )
 
 // CreateWorkspace keeps a new workspace.
 func (s *Store) CreateWorkspace(ctx context.Context, w *models.Workspace) error {
-	return s.insert(ctx, s.db, w, "workspace", w.ID)
+	return s.alone(func(db bun.IDB) error { return s.insert(ctx, db, w, "workspace", w.ID) })
 }
 
 // Workspace gives a workspace.

@@ -1,10 +1,10 @@
 -- The same tables and columns as for PostgreSQL; the reasons stand there. Times
--- are UTC text of fixed width, which sorts as the times do. There is no index on
--- metadata: one person's embedded store does not need it, and SQLite has none
--- that fits.
+-- are UTC text, which sorts as the times do; columns of a key do not imply NOT
+-- NULL here. There is no index on metadata: one person's embedded store does not
+-- need it, and SQLite has none that fits.
 
 CREATE TABLE workspaces (
-  id         text PRIMARY KEY,
+  id         text NOT NULL PRIMARY KEY,
   name       text NOT NULL,
   created_at timestamp NOT NULL
 );
