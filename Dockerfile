@@ -1,5 +1,3 @@
-# syntax=docker/dockerfile:1
-
 # One static binary in an image that holds nothing else: no shell, no root.
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
