@@ -30,7 +30,8 @@ type feeds struct {
 	store *store.Store
 	hub   Watcher
 	log   *slog.Logger
-	poll  time.Duration
+	// How often things happen, for tests to change before the first watcher.
+	poll, heartbeat, flushPatience time.Duration
 
 	ctx  context.Context // ends with the API: readers belong to no request
 	stop context.CancelFunc
@@ -53,7 +54,7 @@ type feed struct {
 }
 
 func newFeeds(s *store.Store, hub Watcher, log *slog.Logger) *feeds {
-	f := &feeds{store: s, hub: hub, log: log, poll: feedPoll, open: map[store.RunRef]*feed{}}
+	f := &feeds{store: s, hub: hub, log: log, poll: feedPoll, heartbeat: heartbeat, flushPatience: flushPatience, open: map[store.RunRef]*feed{}}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	return f
 }

@@ -37,12 +37,12 @@ type bulkFilter struct {
 
 // BulkResult counts what an action on many runs did.
 type BulkResult struct {
-	Action    string       `json:"action"`
-	DryRun    bool         `json:"dry_run"`
-	Matched   int          `json:"matched" doc:"Runs that were named or found"`
-	Succeeded int          `json:"succeeded" doc:"Runs the action was done to, or had been before"`
-	Failed    int          `json:"failed"`
-	More      bool         `json:"more" doc:"More runs match the filter than one request takes; ask again"`
+	Action    string     `json:"action"`
+	DryRun    bool       `json:"dry_run"`
+	Matched   int        `json:"matched" doc:"Runs that were named or found"`
+	Succeeded int        `json:"succeeded" doc:"Runs the action was done to, or had been before"`
+	Failed    int        `json:"failed"`
+	More      bool       `json:"more" doc:"More runs match the filter than one request takes; ask again"`
 	Items     []bulkItem `json:"items" nullable:"false"`
 }
 

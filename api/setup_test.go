@@ -30,9 +30,12 @@ import (
 	"github.com/10ex/flows/store/storetest"
 )
 
-// fasthttp keeps the date of answers up to date for as long as the process lives.
+// fasthttp has two goroutines of its own: one keeps the date for as long as the
+// process lives, the other notices ten seconds later that its server has ended.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
 
 // bundle is an API on a store of its own, with the real engine, and a key that may
@@ -230,4 +233,17 @@ func compactJSON(t testing.TB, s string) string {
 	var out bytes.Buffer
 	require.NoError(t, json.Compact(&out, []byte(s)))
 	return out.String()
+}
+
+// keyWith makes a key that differs from the plain one.
+func (b *bundle) keyWith(t testing.TB, with func(*models.APIKey)) string {
+	t.Helper()
+	k := apikey.New()
+	row := &models.APIKey{
+		ID: models.KeyID(ids.New(models.KeyPrefix)), Prefix: k.Prefix, Hash: k.Hash, Name: "other",
+		Scopes: []models.Scope{models.ScopeAll}, CreatedAt: time.Now().UTC(),
+	}
+	with(row)
+	require.NoError(t, b.store.For(b.ws).CreateKey(context.Background(), row))
+	return k.Full
 }

@@ -67,7 +67,7 @@ func (s *stream) run(ctx context.Context, ref store.RunRef, after int64, shutdow
 	if err := s.comment("open"); err != nil { // the client learns at once that it is connected
 		return err
 	}
-	beat := time.NewTicker(heartbeat)
+	beat := time.NewTicker(s.api.feeds.heartbeat)
 	defer beat.Stop()
 	for {
 		events, err := s.api.feeds.next(ctx, fd, after, shutdown, beat.C)
@@ -108,6 +108,7 @@ func (s *stream) event(e *models.RunEvent) error {
 	if err != nil {
 		return err
 	}
+	s.extend() // a long event is on its way before it is flushed
 	_, _ = s.w.WriteString("id: " + strconv.FormatInt(e.Seq, 10) + "\nevent: " + string(e.Type) + "\ndata: ")
 	_, _ = s.w.Write(data)
 	_, err = s.w.WriteString("\n\n") // a writer that failed keeps failing
@@ -117,10 +118,14 @@ func (s *stream) event(e *models.RunEvent) error {
 	return nil
 }
 
-func (s *stream) flush() error {
+func (s *stream) extend() {
 	if s.conn != nil {
-		_ = s.conn.SetWriteDeadline(time.Now().Add(flushPatience))
+		_ = s.conn.SetWriteDeadline(time.Now().Add(s.api.feeds.flushPatience))
 	}
+}
+
+func (s *stream) flush() error {
+	s.extend()
 	if err := s.w.Flush(); err != nil {
 		return errGone
 	}

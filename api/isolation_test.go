@@ -1,0 +1,145 @@
+package api
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/10ex/flows/internal/ids"
+	"github.com/10ex/flows/models"
+)
+
+// things are ids of one workspace, by what stands in a route's path.
+type things struct{ workflow, run, agent, key string }
+
+// isolationCase says how a route is asked for a thing of another workspace. A
+// route without one fails the test: new routes have to be thought about.
+type isolationCase struct {
+	path func(x things) string
+	body func(x things) string
+	// none: the route takes no id of a tenant's at all.
+	none bool
+	// inside: the id is in the body or query, and the answer is 200 without a
+	// trace of it.
+	inside bool
+}
+
+func at(path string) func(things) string {
+	return func(x things) string {
+		return strings.NewReplacer("{wf}", x.workflow, "{run}", x.run, "{agent}", x.agent, "{key}", x.key).Replace(path)
+	}
+}
+
+var isolation = map[string]isolationCase{
+	"whoami":            {none: true},
+	"create-workflow":   {none: true},
+	"list-workflows":    {none: true},
+	"validate-workflow": {path: at("/workflows/validate"), body: at(`{"graph":{"steps":[{"id":"a","type":"agent","agent":"{agent}"}]}}`), inside: true},
+	"import-workflow":   {none: true},
+	"get-workflow":      {path: at("/workflows/{wf}")},
+	"update-workflow":   {path: at("/workflows/{wf}"), body: at(`{"name":"taken"}`)},
+	"delete-workflow":   {path: at("/workflows/{wf}")},
+	"put-graph":         {path: at("/workflows/{wf}/graph"), body: at(`{"graph":` + passing + `}`)},
+	"export-workflow":   {path: at("/workflows/{wf}/export")},
+	"list-versions":     {path: at("/workflows/{wf}/versions")},
+	"get-version":       {path: at("/workflows/{wf}/versions/1")},
+	"activate-version":  {path: at("/workflows/{wf}/versions/1/activate")},
+	"archive-version":   {path: at("/workflows/{wf}/versions/1/archive")},
+	"trigger-workflow":  {path: at("/workflows/{wf}/trigger"), body: at(`{"payload":{}}`)},
+	"trigger-batch":     {path: at("/workflows/{wf}/trigger/batch"), body: at(`{"items":[{}]}`)},
+	"list-runs":         {path: at("/runs?workflow_id={wf}"), inside: true},
+	"bulk-runs":         {path: at("/runs/bulk"), body: at(`{"action":"cancel","ids":["{run}"]}`), inside: true},
+	"get-run":           {path: at("/runs/{run}")},
+	"trace-run":         {path: at("/runs/{run}/steps")},
+	"list-run-events":   {path: at("/runs/{run}/events")},
+	"stream-run":        {path: at("/runs/{run}/stream")},
+	"why-run":           {path: at("/runs/{run}/why")},
+	"pause-run":         {path: at("/runs/{run}/pause")},
+	"resume-run":        {path: at("/runs/{run}/resume")},
+	"cancel-run":        {path: at("/runs/{run}/cancel")},
+	"rerun-run":         {path: at("/runs/{run}/rerun")},
+	"approve-step":      {path: at("/runs/{run}/steps/ask/approve")},
+	"reject-step":       {path: at("/runs/{run}/steps/ask/reject")},
+	"list-connectors":   {none: true},
+	"get-connector":     {none: true},
+	"test-action":       {none: true},
+	"create-agent":      {none: true},
+	"list-agents":       {none: true},
+	"get-agent":         {path: at("/agents/{agent}")},
+	"update-agent":      {path: at("/agents/{agent}"), body: at(`{"name":"taken"}`)},
+	"delete-agent":      {path: at("/agents/{agent}")},
+	"test-agent":        {path: at("/agents/{agent}/test")},
+	"create-api-key":    {none: true},
+	"list-api-keys":     {none: true},
+	"revoke-api-key":    {path: at(adminBase + "/api-keys/{key}")},
+}
+
+var requestIDPart = regexp.MustCompile(`"request_id":"[^"]*"`)
+
+func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
+	t.Parallel()
+	each(t, options{}, func(t *testing.T, b *bundle) {
+		theirs := b.things(t)
+		never := things{
+			ids.New("wf"), ids.New("run"), "agent-of-nobody", ids.New("key"),
+		}
+		stranger := b.newKey(t, b.workspace(t), models.ScopeAll)
+		for _, r := range b.api.routes() {
+			c, ok := isolation[r.name]
+			require.Truef(t, ok, "%s has no case: what does it answer about another workspace's things?", r.name)
+			require.Truef(t, !c.none || !strings.Contains(r.path, "{") || strings.Contains(r.path, "/connectors/"), "%s takes an id", r.name)
+			if c.none {
+				continue
+			}
+			ask := func(x things) answer {
+				body := ""
+				if c.body != nil {
+					body = c.body(x)
+				}
+				return b.as(t, stranger, r.method, c.path(x), body)
+			}
+			got, want := ask(theirs), ask(never)
+			blank := func(a answer, x things) string {
+				s := requestIDPart.ReplaceAllString(a.body, "")
+				return strings.NewReplacer(x.workflow, "ID", x.run, "ID", x.agent, "ID", x.key, "ID").Replace(s)
+			}
+			if !c.inside {
+				require.Equal(t, 404, got.status, r.name)
+				require.Equal(t, requestIDPart.ReplaceAllString(want.body, ""), requestIDPart.ReplaceAllString(got.body, ""), r.name)
+			}
+			require.Equal(t, want.status, got.status, r.name)
+			require.Empty(t, cmp.Diff(blank(want, never), blank(got, theirs)), r.name)
+			for _, name := range []string{"Content-Type", "Etag", "Location"} {
+				require.Equal(t, want.header.Get(name), got.header.Get(name), r.name)
+			}
+		}
+		require.Equal(t, theirs.state(t, b), "active waiting", "nothing of theirs was touched")
+		for name := range isolation {
+			require.Truef(t, slices.ContainsFunc(b.api.routes(), func(r route) bool { return r.name == name }), "%s is no route any more", name)
+		}
+	})
+}
+
+// things makes one of everything in the bundle's workspace.
+func (b *bundle) things(t *testing.T) things {
+	t.Helper()
+	x := things{workflow: b.workflow(t, waiting), agent: "robot"}
+	got := b.call(t, "POST", "/workflows/"+x.workflow+"/trigger", "")
+	require.Equal(t, 202, got.status, got.body)
+	x.run = got.str(t, "id")
+	got = b.call(t, "POST", "/agents", `{"slug":"robot","kind":"http","config":{"url":"https://example.com"}}`)
+	require.Equal(t, 201, got.status, got.body)
+	got = b.call(t, "POST", adminBase+"/api-keys", `{"name":"second"}`)
+	require.Equal(t, 201, got.status, got.body)
+	x.key = got.str(t, "id")
+	return x
+}
+
+func (x things) state(t *testing.T, b *bundle) string {
+	t.Helper()
+	return b.call(t, "GET", "/workflows/"+x.workflow, "").str(t, "status") + " " + b.call(t, "GET", "/runs/"+x.run, "").str(t, "status")
+}
