@@ -205,14 +205,14 @@ func (e *Engine) commitGroup(ctx context.Context, ops []*op) (*group, error) {
 		}
 		rw.ops = append(rw.ops, o)
 	}
-	err := e.deps.Store.WithRuns(ctx, refs, func(tx *store.RunTx) error {
+	err := e.deps.Store.WithRuns(ctx, refs, func(tx *store.RunTx) (*store.Changes, error) {
 		if err := g.prepare(ctx, tx); err != nil {
-			return err
+			return nil, err
 		}
 		if err := g.plan(ctx, tx); err != nil {
-			return err
+			return nil, err
 		}
-		return tx.Save(ctx, g.changes())
+		return g.changes(), nil
 	})
 	return g, err
 }

@@ -35,6 +35,8 @@ import (
 type dialect interface {
 	bun() schema.Dialect
 	embedded() bool
+	// inRunTx runs fn in a transaction for WithRuns.
+	inRunTx(ctx context.Context, s *Store, fn func(tx *RunTx) error) error
 	// forUpdate locks the selected rows. On SQLite a transaction that writes is
 	// alone anyway (BEGIN IMMEDIATE), so there is nothing to add.
 	forUpdate(q *bun.SelectQuery, mode string) *bun.SelectQuery
@@ -51,27 +53,44 @@ type dialect interface {
 
 type postgres struct{}
 
-func openPostgres(cfg Config) (dialect, *sql.DB, error) {
+// openPostgres opens two pools: one for all kinds of queries, and one for the
+// engine's transactions.
+func openPostgres(cfg Config) (d dialect, db, engine *sql.DB, err error) {
 	pc, err := pgx.ParseConfig(cfg.URL)
 	if err != nil {
-		return nil, nil, errors.New("database url is not a valid postgres url") // the error may repeat the password
+		return nil, nil, nil, errors.New("database url is not a valid postgres url") // the error may repeat the password
 	}
+	set := func(c *pgx.ConnConfig, k, v string) {
+		if _, ok := c.RuntimeParams[k]; !ok {
+			c.RuntimeParams[k] = v
+		}
+	}
+	set(pc, "application_name", "flows")
+	// A held lock becomes an error that is tried again, not a pool that runs dry.
+	set(pc, "lock_timeout", "5000")
+	set(pc, "idle_in_transaction_session_timeout", "30000")
+	ec := pc.Copy()
 	// bun writes arguments into the statement, so each one differs and preparing
 	// them by name would only fill the server's memory.
 	pc.DefaultQueryExecMode = pgx.QueryExecModeExec
-	set := func(k, v string) {
-		if _, ok := pc.RuntimeParams[k]; !ok {
-			pc.RuntimeParams[k] = v
-		}
+	// The engine's statements are few and have a fixed text: they are prepared, and
+	// planned once. All find rows by their keys, so a nested loop over an index is
+	// right whatever the statistics say; without these settings a plan made while a
+	// table was small or never analysed would be kept, and read all of it for ever.
+	ec.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
+	ec.StatementCacheCapacity = 64
+	for _, k := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"} {
+		set(ec, k, "off")
 	}
-	set("application_name", "flows")
-	// A held lock becomes an error that is tried again, not a pool that runs dry.
-	set("lock_timeout", "5000")
-	set("idle_in_transaction_session_timeout", "30000")
-	db := stdlib.OpenDB(*pc, stdlib.OptionAfterConnect(utcTimes))
-	db.SetMaxOpenConns(cfg.MaxConns)
-	db.SetMaxIdleConns(cfg.MaxConns)
-	return postgres{}, db, nil
+	set(ec, "plan_cache_mode", "force_generic_plan")
+	return postgres{}, openPool(pc, cfg.MaxConns), openPool(ec, max(2, cfg.MaxConns/2)), nil
+}
+
+func openPool(c *pgx.ConnConfig, conns int) *sql.DB {
+	db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(utcTimes))
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db
 }
 
 // utcTimes makes a connection give times in UTC; the driver's default is the zone

@@ -126,15 +126,17 @@ func TestALostDatabaseIsUnavailableAndComesBack(t *testing.T) {
 	require.NoError(t, held.Rollback(ctx))
 
 	for name, call := range map[string]func() error{
-		"ping":         func() error { return s.Ping(ctx) },
-		"now":          func() error { _, err := s.Now(ctx); return err },
-		"read":         func() error { return first(a.Workflow(ctx, w.ID)) },
-		"list":         func() error { return first(a.Runs(ctx, store.RunFilter{}, store.Page{})) },
-		"insert":       func() error { return a.CreateAgent(ctx, newAgent("caller")) },
-		"transaction":  func() error { _, _, err := a.AddVersion(ctx, w.ID, nil, newVersion("2"), morning); return err },
-		"returning":    func() error { return first(a.RevokeKey(ctx, "key_1", morning)) },
-		"request":      func() error { _, _, err := a.BeginRequest(ctx, newRequest("k"), morning); return err },
-		"runs":         func() error { return s.WithRuns(ctx, nil, func(*store.RunTx) error { return nil }) },
+		"ping":        func() error { return s.Ping(ctx) },
+		"now":         func() error { _, err := s.Now(ctx); return err },
+		"read":        func() error { return first(a.Workflow(ctx, w.ID)) },
+		"list":        func() error { return first(a.Runs(ctx, store.RunFilter{}, store.Page{})) },
+		"insert":      func() error { return a.CreateAgent(ctx, newAgent("caller")) },
+		"transaction": func() error { _, _, err := a.AddVersion(ctx, w.ID, nil, newVersion("2"), morning); return err },
+		"returning":   func() error { return first(a.RevokeKey(ctx, "key_1", morning)) },
+		"request":     func() error { _, _, err := a.BeginRequest(ctx, newRequest("k"), morning); return err },
+		"runs": func() error {
+			return s.WithRuns(ctx, nil, func(*store.RunTx) (*store.Changes, error) { return nil, nil })
+		},
 		"prune":        func() error { return first(s.PruneRuns(ctx, morning, 1)) },
 		"migrate":      func() error { return first(s.Migrate(ctx)) },
 		"migrations":   func() error { return first(s.Migrations(ctx)) },

@@ -26,10 +26,19 @@ type StepRef struct {
 // RunTx is a transaction that holds the rows of some runs, locked. Who holds a
 // run's row is the only one who changes its steps.
 type RunTx struct {
-	s  *Store
-	tx bun.Tx
+	tx    bun.IDB
+	batch runBatch
 	// Runs are the rows that exist, without payload and output.
 	Runs map[RunRef]*models.Run
+}
+
+// runBatch is how each database reads and writes many rows at once.
+type runBatch interface {
+	lock(ctx context.Context, keys []runKey) ([]*models.Run, error)
+	payloads(ctx context.Context, keys []runKey) ([]*models.Run, error)
+	steps(ctx context.Context, keys []stepKey) ([]*models.Step, error)
+	// save is the last thing to happen: it may commit.
+	save(ctx context.Context, c *Changes) error
 }
 
 // runColumns are the ones the engine reads of every run it touches.
@@ -39,16 +48,24 @@ var runColumns = []string{
 }
 
 // WithRuns runs fn in one transaction with the rows of refs locked, in the order
-// of their ids, so that two of these never wait for each other in a circle.
-// Refs without a row are not in tx.Runs.
-func (s *Store) WithRuns(ctx context.Context, refs []RunRef, fn func(tx *RunTx) error) error {
-	return s.inTx(ctx, func(btx bun.Tx) error {
-		tx := &RunTx{s: s, tx: btx, Runs: make(map[RunRef]*models.Run, len(refs))}
-		if err := tx.lock(ctx, refs); err != nil {
+// of their ids, so that two of these never wait for each other in a circle, and
+// then saves what fn returns. Refs without a row are not in tx.Runs.
+func (s *Store) WithRuns(ctx context.Context, refs []RunRef, fn func(tx *RunTx) (*Changes, error)) error {
+	return s.err(s.dialect.inRunTx(ctx, s, func(tx *RunTx) error {
+		tx.Runs = make(map[RunRef]*models.Run, len(refs))
+		rows, err := tx.batch.lock(ctx, runKeys(refs))
+		if err != nil {
 			return err
 		}
-		return fn(tx)
-	})
+		for _, r := range rows {
+			tx.Runs[RunRef{r.WorkspaceID, r.ID}] = r
+		}
+		c, err := fn(tx)
+		if err != nil {
+			return err
+		}
+		return tx.batch.save(ctx, c)
+	}))
 }
 
 type runKey struct {
@@ -65,38 +82,9 @@ func runKeys(refs []RunRef) []runKey {
 	return slices.Compact(keys)
 }
 
-func (tx *RunTx) lock(ctx context.Context, refs []RunRef) error {
-	if len(refs) == 0 {
-		return nil
-	}
-	keys := runKeys(refs)
-	var rows []*models.Run
-	q := tx.tx.NewSelect().With("want", tx.tx.NewValues(&keys)).Model(&rows).
-		Join("JOIN want ON want.workspace_id = run.workspace_id AND want.id = run.id").
-		OrderExpr("run.id")
-	for _, c := range runColumns {
-		q = q.ColumnExpr("run.?", bun.Ident(c))
-	}
-	// NO KEY: nothing refers to the key of a run, so readers of it need not wait.
-	if err := tx.s.dialect.forUpdate(q, "NO KEY UPDATE OF run").Scan(ctx); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		tx.Runs[RunRef{r.WorkspaceID, r.ID}] = r
-	}
-	return nil
-}
-
 // LoadPayloads fills in the payloads of locked runs.
 func (tx *RunTx) LoadPayloads(ctx context.Context, refs []RunRef) error {
-	if len(refs) == 0 {
-		return nil
-	}
-	keys := runKeys(refs)
-	var rows []*models.Run
-	err := tx.tx.NewSelect().With("want", tx.tx.NewValues(&keys)).Model(&rows).
-		Join("JOIN want ON want.workspace_id = run.workspace_id AND want.id = run.id").
-		ColumnExpr("run.workspace_id, run.id, run.payload").Scan(ctx)
+	rows, err := tx.batch.payloads(ctx, runKeys(refs))
 	if err != nil {
 		return err
 	}
@@ -131,12 +119,7 @@ func (tx *RunTx) Steps(ctx context.Context, wants []StepWant) ([]*models.Step, e
 	for i, w := range wants {
 		keys[i] = stepKey{w.Workspace, w.Run, w.Step, w.Iteration, w.Input}
 	}
-	var rows []*models.Step
-	q := tx.tx.NewSelect().With("want", tx.tx.NewValues(&keys)).Model(&rows).
-		Join("JOIN want ON want.workspace_id = step.workspace_id AND want.run_id = step.run_id " +
-			"AND want.step_id = step.step_id AND want.iteration = step.iteration")
-	q = stepColumns(q).ColumnExpr("CASE WHEN want.with_input THEN step.input END AS input")
-	return rows, q.Scan(ctx)
+	return tx.batch.steps(ctx, keys)
 }
 
 // OpenSteps gives every row of a run that has not ended, iterations included.
@@ -197,6 +180,12 @@ type Changes struct {
 	ClosedWaits []StepRef
 }
 
+// empty tells whether there is nothing to write.
+func (c *Changes) empty() bool {
+	return c == nil || len(c.NewRuns)+len(c.Runs)+len(c.NewSteps)+len(c.Steps)+len(c.Attempts)+len(c.Events)+len(c.NewWaits)+len(c.ClosedWaits) == 0
+}
+
+// What of a row may change after it was made.
 var (
 	runMutable = []string{
 		"status", "halted", "active_steps", "waiting_steps", "last_seq", "output", "error", "started_at", "finished_at",
@@ -208,61 +197,30 @@ var (
 	}
 )
 
-// Save writes c, one statement a table and kind of change whatever their number.
-func (tx *RunTx) Save(ctx context.Context, c *Changes) error {
-	if err := insertAll(ctx, tx.tx, c.NewRuns); err != nil {
-		return err
-	}
-	if len(c.Runs) > 0 {
-		q := tx.tx.NewUpdate().With("data", tx.tx.NewValues(&c.Runs).Column(append([]string{"workspace_id", "id"}, runMutable...)...)).
-			Model((*models.Run)(nil)).TableExpr("data").
-			Where("run.workspace_id = data.workspace_id").Where("run.id = data.id")
-		if _, err := setAll(q, runMutable).Exec(ctx); err != nil {
-			return err
-		}
-	}
-	if err := insertAll(ctx, tx.tx, c.NewSteps); err != nil {
-		return err
-	}
-	if len(c.Steps) > 0 {
-		keys := []string{"workspace_id", "run_id", "step_id", "iteration"}
-		q := tx.tx.NewUpdate().With("data", tx.tx.NewValues(&c.Steps).Column(append(append(keys, "input"), stepMutable...)...)).
-			Model((*models.Step)(nil)).TableExpr("data").Set("input = COALESCE(data.input, step.input)").
-			Where("step.workspace_id = data.workspace_id").Where("step.run_id = data.run_id").
-			Where("step.step_id = data.step_id").Where("step.iteration = data.iteration")
-		if _, err := setAll(q, stepMutable).Exec(ctx); err != nil {
-			return err
-		}
-	}
-	if err := insertAll(ctx, tx.tx, c.Attempts); err != nil {
-		return err
-	}
-	if err := insertAll(ctx, tx.tx, c.NewWaits); err != nil {
-		return err
-	}
-	for _, w := range c.ClosedWaits {
-		_, err := tx.tx.NewDelete().Model((*models.Wait)(nil)).
-			Where("workspace_id = ?", w.Workspace).Where("run_id = ?", w.Run).Where("step_id = ?", w.Step).Exec(ctx)
-		if err != nil {
-			return err
-		}
-	}
-	return insertAll(ctx, tx.tx, c.Events)
-}
-
-func setAll(q *bun.UpdateQuery, columns []string) *bun.UpdateQuery {
-	for _, c := range columns {
-		q = q.Set("? = data.?", bun.Ident(c), bun.Ident(c))
-	}
-	return q
-}
-
 // insertBatch keeps one statement's text at a sensible size.
 const insertBatch = 1000
 
 func insertAll[T any](ctx context.Context, tx bun.IDB, rows []*T) error {
 	for batch := range slices.Chunk(rows, insertBatch) {
 		if _, err := tx.NewInsert().Model(&batch).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// saveRare writes what most transactions do not have.
+func saveRare(ctx context.Context, tx bun.IDB, c *Changes) error {
+	if err := insertAll(ctx, tx, c.Attempts); err != nil {
+		return err
+	}
+	if err := insertAll(ctx, tx, c.NewWaits); err != nil {
+		return err
+	}
+	for _, w := range c.ClosedWaits {
+		_, err := tx.NewDelete().Model((*models.Wait)(nil)).
+			Where("workspace_id = ?", w.Workspace).Where("run_id = ?", w.Run).Where("step_id = ?", w.Step).Exec(ctx)
+		if err != nil {
 			return err
 		}
 	}

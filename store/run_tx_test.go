@@ -51,16 +51,16 @@ func TestRunTxGivesBackWhatWasSaved(t *testing.T) {
 		event := &models.RunEvent{WorkspaceID: run.WorkspaceID, RunID: run.ID, Seq: 1, Type: models.EventRunQueued, At: now, Data: json.RawMessage(`{}`)}
 		wait := &models.Wait{WorkspaceID: run.WorkspaceID, RunID: run.ID, StepID: "w", EventType: "lead.created", OpenedAt: now}
 
-		require.NoError(t, s.WithRuns(ctx, []store.RunRef{ref, otherRef}, func(tx *store.RunTx) error {
+		require.NoError(t, s.WithRuns(ctx, []store.RunRef{ref, otherRef}, func(tx *store.RunTx) (*store.Changes, error) {
 			require.Empty(t, tx.Runs, "neither exists yet")
-			return tx.Save(ctx, &store.Changes{
+			return &store.Changes{
 				NewRuns: []*models.Run{run, other}, NewSteps: []*models.Step{a, a0, b},
 				Events: []*models.RunEvent{event}, NewWaits: []*models.Wait{wait},
-			})
+			}, nil
 		}))
 
 		lease := now.Add(20 * time.Second)
-		require.NoError(t, s.WithRuns(ctx, []store.RunRef{otherRef, ref}, func(tx *store.RunTx) error {
+		require.NoError(t, s.WithRuns(ctx, []store.RunRef{otherRef, ref}, func(tx *store.RunTx) (*store.Changes, error) {
 			require.Len(t, tx.Runs, 2)
 			require.Nil(t, tx.Runs[ref].Payload, "payloads are read only where they are needed")
 			require.NoError(t, tx.LoadPayloads(ctx, []store.RunRef{ref}))
@@ -77,14 +77,14 @@ func TestRunTxGivesBackWhatWasSaved(t *testing.T) {
 			st.Taken = []string{"b"}
 			st.Error = &models.StepError{Code: "c", Message: "m"}
 			run, a = &r, &st
-			return tx.Save(ctx, &store.Changes{
+			return &store.Changes{
 				Runs: []*models.Run{&r}, Steps: []*models.Step{&st},
 				Attempts:    []*models.StepAttempt{{WorkspaceID: run.WorkspaceID, RunID: run.ID, StepID: "a", Iteration: -1, Number: 1, Status: models.StepFailed, StartedAt: &now}},
 				ClosedWaits: []store.StepRef{{RunRef: ref, Step: "w", Iteration: models.NoIteration}},
-			})
+			}, nil
 		}))
 
-		require.NoError(t, s.WithRuns(ctx, []store.RunRef{ref}, func(tx *store.RunTx) error {
+		require.NoError(t, s.WithRuns(ctx, []store.RunRef{ref}, func(tx *store.RunTx) (*store.Changes, error) {
 			require.NoError(t, tx.LoadPayloads(ctx, []store.RunRef{ref}))
 			require.Empty(t, cmp.Diff(run, tx.Runs[ref]))
 			rows, err := tx.Steps(ctx, want(ref, "a"))
@@ -96,7 +96,7 @@ func TestRunTxGivesBackWhatWasSaved(t *testing.T) {
 			open, err := tx.OpenSteps(ctx, ref)
 			require.NoError(t, err)
 			require.Len(t, open, 2)
-			return nil
+			return nil, nil
 		}))
 	})
 }
@@ -107,14 +107,13 @@ func TestAFailedTransactionLeavesNothing(t *testing.T) {
 		ctx := context.Background()
 		run := newRun(time.Now().UTC().Truncate(time.Microsecond))
 		ref := store.RunRef{Workspace: run.WorkspaceID, Run: run.ID}
-		err := s.WithRuns(ctx, nil, func(tx *store.RunTx) error {
-			require.NoError(t, tx.Save(ctx, &store.Changes{NewRuns: []*models.Run{run}}))
-			return tx.Save(ctx, &store.Changes{NewRuns: []*models.Run{run}})
+		err := s.WithRuns(ctx, nil, func(tx *store.RunTx) (*store.Changes, error) {
+			return &store.Changes{NewRuns: []*models.Run{run, newRun(run.CreatedAt), run}}, nil
 		})
 		require.ErrorIs(t, err, models.ErrConflict)
-		require.NoError(t, s.WithRuns(ctx, []store.RunRef{ref}, func(tx *store.RunTx) error {
+		require.NoError(t, s.WithRuns(ctx, []store.RunRef{ref}, func(tx *store.RunTx) (*store.Changes, error) {
 			require.Empty(t, tx.Runs)
-			return nil
+			return nil, nil
 		}))
 	})
 }

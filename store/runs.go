@@ -98,7 +98,8 @@ func oneByOne[T ~string](want, all []T) [][]T {
 }
 
 func (t *Tenant) runsBranch(f RunFilter, p Page, statuses []models.RunStatus, types []models.TriggerType) *bun.SelectQuery {
-	q := t.mine(t.s.db.NewSelect().Model((*models.Run)(nil))).Column(runColumns...)
+	q := t.mine(t.s.db.NewSelect().Model((*models.Run)(nil))).Column(runColumns...).
+		Where("run.workflow_version > 0") // true of every run, and the condition of the indexes for lists
 	if f.WorkflowID != nil {
 		q = q.Where("run.workflow_id = ?", *f.WorkflowID)
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type Config struct {
 // Store is the database. It may be used concurrently.
 type Store struct {
 	db      *bun.DB
+	engine  *bun.DB // for WithRuns; the same as db on SQLite
 	dialect dialect
 	// write lets one transaction in at a time on SQLite. The database would hold
 	// the others back as well, but by making them poll.
@@ -35,22 +37,25 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		cfg.MaxConns = 10
 	}
 	var (
-		d   dialect
-		sqd *sql.DB
-		err error
+		d       dialect
+		db, edb *sql.DB
+		err     error
 	)
 	switch {
 	case strings.HasPrefix(cfg.URL, "postgres://"), strings.HasPrefix(cfg.URL, "postgresql://"):
-		d, sqd, err = openPostgres(cfg)
+		d, db, edb, err = openPostgres(cfg)
 	case strings.HasPrefix(cfg.URL, "sqlite:"):
-		d, sqd, err = openSQLite(cfg)
+		d, db, err = openSQLite(cfg)
+		edb = db
 	default:
 		return nil, fmt.Errorf("database url must begin with postgres:// or sqlite:")
 	}
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: bun.NewDB(sqd, d.bun(), bun.WithDiscardUnknownColumns()), dialect: d}
+	s := &Store{
+		db: bun.NewDB(db, d.bun(), bun.WithDiscardUnknownColumns()), engine: bun.NewDB(edb, d.bun(), bun.WithDiscardUnknownColumns()), dialect: d,
+	}
 	if err := s.Ping(ctx); err != nil {
 		_ = s.Close()
 		return nil, err
@@ -59,7 +64,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 // Close ends all connections.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error { return errors.Join(s.engine.Close(), s.db.Close()) }
 
 // Ping tells whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.err(s.db.PingContext(ctx)) }

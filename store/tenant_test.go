@@ -129,7 +129,7 @@ func TestNothingOfAnotherWorkspaceIsFound(t *testing.T) {
 func save(t *testing.T, s *store.Store, c *store.Changes) {
 	t.Helper()
 	ctx := context.Background()
-	require.NoError(t, s.WithRuns(ctx, nil, func(tx *store.RunTx) error { return tx.Save(ctx, c) }))
+	require.NoError(t, s.WithRuns(ctx, nil, func(*store.RunTx) (*store.Changes, error) { return c, nil }))
 }
 
 func TestTextWithNULNeverReachesTheDatabase(t *testing.T) {

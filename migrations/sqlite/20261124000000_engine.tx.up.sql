@@ -75,7 +75,7 @@ CREATE TABLE runs (
   workspace_id     text NOT NULL,
   id               text NOT NULL,
   workflow_id      text NOT NULL,
-  workflow_version integer NOT NULL,
+  workflow_version integer NOT NULL CHECK (workflow_version > 0),
   workflow_name    text NOT NULL,
   status           text NOT NULL
     CHECK (status IN ('queued', 'running', 'waiting', 'paused', 'completed', 'failed', 'cancelled')),
