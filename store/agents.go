@@ -29,9 +29,6 @@ func (t *Tenant) Agent(ctx context.Context, slug string) (*models.Agent, error) 
 }
 
 func (t *Tenant) agent(ctx context.Context, db bun.IDB, slug string, lock bool) (*models.Agent, error) {
-	if err := namable("agent", slug); err != nil {
-		return nil, err
-	}
 	a := new(models.Agent)
 	q := t.mine(db.NewSelect().Model(a)).Where("agent.slug = ?", slug)
 	if lock {
@@ -97,9 +94,6 @@ func (t *Tenant) UpdateAgent(ctx context.Context, slug string, now time.Time, fn
 
 // DeleteAgent removes an agent. Graphs that name it fail at that step.
 func (t *Tenant) DeleteAgent(ctx context.Context, slug string) error {
-	if err := namable("agent", slug); err != nil {
-		return err
-	}
 	err := t.s.alone(func(db bun.IDB) error {
 		res, err := db.NewDelete().Model((*models.Agent)(nil)).Where("workspace_id = ?", t.ws).Where("slug = ?", slug).Exec(ctx)
 		if err != nil {

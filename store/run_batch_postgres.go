@@ -207,7 +207,15 @@ type field[R any] struct {
 }
 
 func fieldOf[R, V any](name, typ string, get func(*R) V) field[R] {
-	return field[R]{name: name, typ: typ, array: func(rows []*R) any { return column(rows, get) }}
+	return field[R]{name: name, typ: typ, array: func(rows []*R) any {
+		values := column(rows, get)
+		if texts, ok := any(values).([]string); ok {
+			for i, s := range texts {
+				texts[i] = keepable(s)
+			}
+		}
+		return values
+	}}
 }
 
 // jsonField sends JSON as text: the server checks it while casting.
@@ -218,7 +226,7 @@ func jsonField[R any](name, cast string, get func(*R) json.RawMessage) field[R] 
 			if raw == nil {
 				return nil
 			}
-			s := string(raw)
+			s := string(keepableJSON(raw))
 			return &s
 		})
 	}}
@@ -240,7 +248,7 @@ func text[T ~string](p *T) *string {
 	if p == nil {
 		return nil
 	}
-	s := string(*p)
+	s := keepable(string(*p))
 	return &s
 }
 

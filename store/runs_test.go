@@ -57,6 +57,50 @@ func TestRunIsGivenBackAsItWasMade(t *testing.T) {
 	})
 }
 
+// What the engine writes comes from outside too, and a step that cannot be kept
+// would be repeated for ever.
+func TestWhatCannotBeKeptIsReplacedInRuns(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		ctx := context.Background()
+		const bad, good = "a\x00b\xffc", "a\uFFFDb\uFFFDc"
+		badJSON, goodJSON := json.RawMessage("{\"a\":\"\\u0000\xff\\\\u0000\"}"), json.RawMessage("{\"a\":\"\\ufffd\uFFFD\\\\u0000\"}")
+		run := newRun(morning)
+		run.WorkflowName, run.Payload, run.Metadata = bad, badJSON, map[string]string{"k": bad}
+		run.Error = &models.RunError{StepID: "a", Message: bad}
+		step := newStep(run, "a", models.NoIteration, morning)
+		step.Input, step.Output, step.Usage, step.Reason, step.WorkerID = badJSON, badJSON, badJSON, bad, bad
+		step.Error, step.Taken = &models.StepError{Message: bad}, []string{bad}
+		event := &models.RunEvent{WorkspaceID: run.WorkspaceID, RunID: run.ID, Seq: 1, Type: models.EventRunQueued, At: morning, StepID: bad, Data: badJSON}
+		attempt := &models.StepAttempt{WorkspaceID: run.WorkspaceID, RunID: run.ID, StepID: "a", Iteration: -1, Number: 1, Status: models.StepFailed, Error: &models.StepError{Message: bad}}
+		wait := &models.Wait{WorkspaceID: run.WorkspaceID, RunID: run.ID, StepID: "a", EventType: bad, OpenedAt: morning}
+		save(t, s, &store.Changes{
+			NewRuns: []*models.Run{run}, NewSteps: []*models.Step{step}, Events: []*models.RunEvent{event},
+			Attempts: []*models.StepAttempt{attempt}, NewWaits: []*models.Wait{wait},
+		})
+		save(t, s, &store.Changes{Runs: []*models.Run{run}, Steps: []*models.Step{step}})
+
+		a := s.For(run.WorkspaceID)
+		gotRun, err := a.Run(ctx, run.ID)
+		require.NoError(t, err)
+		run.WorkflowName, run.Payload, run.Metadata, run.Error.Message = good, goodJSON, map[string]string{"k": good}, good
+		require.Empty(t, cmp.Diff(run, gotRun))
+		steps, err := a.Steps(ctx, run.ID)
+		require.NoError(t, err)
+		step.Input, step.Output, step.Usage, step.Reason, step.WorkerID = goodJSON, goodJSON, goodJSON, good, good
+		step.Error.Message, step.Taken = good, []string{good}
+		require.Empty(t, cmp.Diff([]*models.Step{step}, steps))
+		events, err := a.RunEvents(ctx, run.ID, 0, 1)
+		require.NoError(t, err)
+		event.StepID, event.Data = good, goodJSON
+		require.Empty(t, cmp.Diff([]*models.RunEvent{event}, events))
+		attempts, err := a.Attempts(ctx, run.ID)
+		require.NoError(t, err)
+		attempt.Error.Message = good
+		require.Empty(t, cmp.Diff([]*models.StepAttempt{attempt}, attempts))
+	})
+}
+
 // Every combination of filters is compared with the same question put to a slice.
 func TestRunsAreFiltered(t *testing.T) {
 	t.Parallel()

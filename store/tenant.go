@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/uptrace/bun"
 
@@ -85,16 +84,6 @@ func named(what string, name any, err error) error {
 	return fmt.Errorf("%s %v: %w", what, name, err)
 }
 
-// namable fails for names that no row can have. Neither database could be asked.
-func namable[S ~string](what string, names ...S) error {
-	for _, name := range names {
-		if strings.IndexByte(string(name), 0) >= 0 {
-			return named(what, fmt.Sprintf("%q", name), models.ErrNotFound)
-		}
-	}
-	return nil
-}
-
 // checkText fails where a text in values holds the character NUL, which neither
 // database keeps: PostgreSQL refuses it, and JSON would be changed on its way.
 func checkText(values ...any) error {
@@ -103,15 +92,8 @@ func checkText(values ...any) error {
 	if err != nil {
 		return &models.InvalidError{Fields: []models.FieldError{{Loc: []any{}, Msg: "the value is not valid JSON", Type: "invalid"}}}
 	}
-	for rest := text; ; {
-		at := bytes.Index(rest, []byte(`\u0000`))
-		if at < 0 {
-			return nil
-		}
-		backslashes := at - len(bytes.TrimRight(rest[:at], `\`))
-		if backslashes%2 == 0 { // else the last of them escapes the one before u0000
-			return &models.InvalidError{Fields: []models.FieldError{{Loc: []any{}, Msg: `text must not hold the character \u0000`, Type: "invalid"}}}
-		}
-		rest = rest[at+len(`\u0000`):]
+	if !bytes.Equal(keepableJSON(text), text) {
+		return &models.InvalidError{Fields: []models.FieldError{{Loc: []any{}, Msg: `text must not hold the character \u0000`, Type: "invalid"}}}
 	}
+	return nil
 }

@@ -43,9 +43,6 @@ func (t *Tenant) Workflow(ctx context.Context, id models.WorkflowID) (*models.Wo
 }
 
 func (t *Tenant) workflow(ctx context.Context, db bun.IDB, id models.WorkflowID, lock bool) (*models.Workflow, error) {
-	if err := namable("workflow", id); err != nil {
-		return nil, err
-	}
 	w := new(models.Workflow)
 	q := t.mine(db.NewSelect().Model(w)).Where("workflow.id = ?", id)
 	if lock {
@@ -187,9 +184,6 @@ func namedVersion(wf models.WorkflowID, n int, err error) error {
 }
 
 func (t *Tenant) version(ctx context.Context, db bun.IDB, wf models.WorkflowID, n int) (*models.Version, error) {
-	if err := namable("workflow", wf); err != nil {
-		return nil, err
-	}
 	if n < 1 || n > math.MaxInt32 { // the column could not hold it
 		return nil, models.ErrNotFound
 	}
@@ -204,9 +198,6 @@ func (t *Tenant) version(ctx context.Context, db bun.IDB, wf models.WorkflowID, 
 // Versions lists the versions of a workflow without their content, the highest
 // number first; Page.After is a number.
 func (t *Tenant) Versions(ctx context.Context, wf models.WorkflowID, p Page) ([]*models.Version, error) {
-	if err := namable("workflow", wf); err != nil {
-		return nil, err
-	}
 	var rows []*models.Version
 	q := t.mine(t.s.db.NewSelect().Model(&rows)).ExcludeColumn("graph", "input_schema", "output", "settings").
 		Where("version.workflow_id = ?", wf).OrderExpr("version.number DESC").Limit(int64(p.limit()))

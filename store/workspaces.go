@@ -15,9 +15,6 @@ func (s *Store) CreateWorkspace(ctx context.Context, w *models.Workspace) error 
 
 // Workspace gives a workspace.
 func (s *Store) Workspace(ctx context.Context, id models.WorkspaceID) (*models.Workspace, error) {
-	if err := namable("workspace", id); err != nil {
-		return nil, err
-	}
 	w := new(models.Workspace)
 	if err := s.db.NewSelect().Model(w).Where("workspace.id = ?", id).Scan(ctx); err != nil {
 		return nil, named("workspace", id, s.err(err))
