@@ -70,6 +70,8 @@ func malformed(detail string) *Problem {
 // ofStatus is the problem of a refusal that comes from below the operations.
 func ofStatus(status int) *Problem {
 	switch status {
+	case http.StatusForbidden:
+		return newProblem(status, codeCrossSite, "This was sent by a page of another site.")
 	case http.StatusNotFound:
 		return newProblem(status, codeNotFound, "There is nothing here by that name.")
 	case http.StatusMethodNotAllowed:

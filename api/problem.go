@@ -27,6 +27,7 @@ const (
 	codeInvalidCursor = "invalid_cursor"
 	codeUnauthorized  = "unauthorized"
 	codeForbidden     = "forbidden_scope"
+	codeCrossSite     = "forbidden_origin"
 	codeNotFound      = "not_found"
 	codeNotAllowed    = "method_not_allowed"
 	codeTimeout       = "request_timeout"

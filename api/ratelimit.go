@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/10ex/flows/internal/obs"
 )
@@ -137,6 +138,9 @@ func newLimiter(limit int, rdb *redis.Client, local *localLimiter, log *slog.Log
 		opt.MaxRetries, opt.DialerRetries = -1, 1
 		opt.ContextTimeoutEnabled = true
 		opt.PoolSize, opt.MinIdleConns = 16, 0
+		// What belongs to the other client must not be shared with this one.
+		opt.PushNotificationProcessor = nil
+		opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 		l.redis = redis.NewClient(&opt)
 	}
 	return l

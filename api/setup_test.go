@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -47,6 +48,7 @@ type bundle struct {
 	hub    *engine.Hub
 	ws     models.WorkspaceID
 	key    string
+	client *http.Client
 }
 
 type options struct {
@@ -81,7 +83,8 @@ func each(t *testing.T, o options, test func(t *testing.T, b *bundle)) {
 
 func setup(t testing.TB, s *store.Store, o options) *bundle {
 	t.Helper()
-	b := &bundle{store: s, hub: engine.NewHub()}
+	b := &bundle{store: s, hub: engine.NewHub(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	t.Cleanup(b.client.CloseIdleConnections)
 	guarded, err := egress.New(egress.Config{AllowPrivate: true})
 	require.NoError(t, err)
 	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(guarded))
@@ -246,4 +249,37 @@ func (b *bundle) keyWith(t testing.TB, with func(*models.APIKey)) string {
 	with(row)
 	require.NoError(t, b.store.For(b.ws).CreateKey(context.Background(), row))
 	return k.Full
+}
+
+func sprint(v any) string { return fmt.Sprint(v) }
+
+func mustUnmarshal(t testing.TB, b []byte, into any) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal(b, into), string(b))
+}
+
+// post makes a request over a socket and gives the id in the answer. It may be
+// called side by side.
+func (b *bundle) post(t testing.TB, address, path, body, idempotencyKey string) string {
+	req, err := http.NewRequest("POST", address+base+path, strings.NewReader(body))
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	req.Header.Set("Authorization", "Bearer "+b.key)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", idempotencyKey)
+	resp, err := b.client.Do(req)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer resp.Body.Close()
+	var out struct {
+		ID string `json:"id"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil || resp.StatusCode > 299 {
+		t.Errorf("answer %d: %v", resp.StatusCode, err)
+	}
+	return out.ID
 }

@@ -117,10 +117,10 @@ const draw = (method, path, op) => {
 const codes = [
   ["malformed", 400, "The request is not JSON, or not readable at all."], ["invalid_cursor", 400, "The cursor is not one that this list gave."],
   ["unauthorized", 401, "There is no live API key in the request."], ["forbidden_scope", 403, "The key's scopes do not allow this."],
-  ["not_found", 404, "There is nothing here by that name."], ["method_not_allowed", 405, "The address does not know that method."],
+  ["forbidden_origin", 403, "A form was sent by a page of another site."], ["not_found", 404, "There is nothing here by that name."], ["method_not_allowed", 405, "The address does not know that method."],
   ["conflict", 409, "The name is taken, or something changed at the same time."], ["invalid_state", 409, "What it is doing now does not allow this."],
   ["workflow_not_active", 409, "Only an active workflow starts runs."], ["version_archived", 409, "An archived version cannot be used."],
-  ["precondition_failed", 412, "If-Match names another state than the present one."], ["too_large", 413, "The body is larger than the server accepts."],
+  ["precondition_failed", 412, "If-Match names another state than the present one."], ["request_timeout", 408, "The request did not arrive in time."], ["too_large", 413, "The body is larger than the server accepts."],
   ["unsupported_media_type", 415, "The body has to be sent as application/json."], ["invalid", 422, "errors names what is wrong, and where."],
   ["idempotency_mismatch", 422, "The Idempotency-Key was used with another request."], ["rate_limited", 429, "Retry-After says when to go on."],
   ["headers_too_large", 431, "The headers are larger than the server accepts."], ["internal", 500, "Our fault; request_id names it in the logs."],

@@ -1,0 +1,152 @@
+package api
+
+import (
+	"encoding/json"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store/storetest"
+	"github.com/10ex/flows/web"
+)
+
+func TestTheOpenAPIDocumentIsValidAndHasEveryRoute(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), options{})
+	got := b.as(t, "", "GET", "/openapi.json", "")
+	require.Equal(t, 200, got.status)
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(got.body))
+	require.NoError(t, err)
+	require.NoError(t, doc.Validate(t.Context()))
+	require.Equal(t, "3.1.0", doc.OpenAPI)
+	require.Equal(t, "1.2.3", doc.Info.Version)
+
+	operations := 0
+	for _, item := range doc.Paths.Map() {
+		operations += len(item.Operations())
+	}
+	require.Len(t, b.api.routes(), operations, "the table and the document have the same operations")
+	names := map[string]bool{}
+	for _, r := range b.api.routes() {
+		op := doc.Paths.Find(r.path).GetOperation(r.method)
+		require.NotNil(t, op, r.name)
+		require.Equal(t, r.name, op.OperationID)
+		require.False(t, names[r.name], "%s is there twice", r.name)
+		names[r.name] = true
+		require.NotEmpty(t, op.Summary)
+		require.NotNil(t, op.Security, r.name)
+		require.Contains(t, (*op.Security)[0], securityName)
+		require.NotNil(t, op.Responses.Value(strconv.Itoa(r.status())), "%s has its success", r.name)
+		for _, status := range []string{"400", "401", "403", "404", "422", "429", "500", "503"} {
+			resp := op.Responses.Value(status)
+			require.NotNil(t, resp, "%s has %s", r.name, status)
+			media := resp.Value.Content["application/problem+json"]
+			require.NotNil(t, media, "%s %s is a problem", r.name, status)
+			require.Equal(t, "#/components/schemas/Problem", media.Schema.Ref)
+		}
+		if r.scope != "" {
+			require.Equal(t, string(r.scope), op.Extensions["x-scope"])
+		}
+		require.Equal(t, r.has(acts), op.Parameters.GetByInAndName("header", "Idempotency-Key") != nil, r.name)
+		for _, part := range regexp.MustCompile(`\{(\w+)\}`).FindAllStringSubmatch(r.path, -1) {
+			require.NotNil(t, op.Parameters.GetByInAndName("path", part[1]), "%s has %s", r.name, part[1])
+		}
+	}
+	require.NotNil(t, doc.Components.SecuritySchemes[securityName])
+	require.Contains(t, doc.Components.Schemas, "Graph")
+	require.NotContains(t, got.body, "Shape")
+}
+
+// fieldsOf lists the JSON members of a type with the kind of each.
+func fieldsOf(typ reflect.Type) map[string]bool {
+	out := map[string]bool{}
+	for i := range typ.NumField() {
+		name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		out[name] = true
+	}
+	return out
+}
+
+func TestTheShapeOfAGraphIsThatOfTheModel(t *testing.T) {
+	t.Parallel()
+	for model, shape := range map[reflect.Type]reflect.Type{
+		reflect.TypeFor[models.Graph]():        reflect.TypeFor[graphShape](),
+		reflect.TypeFor[models.GraphStep]():    reflect.TypeFor[stepShape](),
+		reflect.TypeFor[models.Retry]():        reflect.TypeFor[retryShape](),
+		reflect.TypeFor[models.EventWait]():    reflect.TypeFor[eventShape](),
+		reflect.TypeFor[models.ApprovalWait](): reflect.TypeFor[approvalShape](),
+		reflect.TypeFor[models.Edge]():         reflect.TypeFor[edgeShape](),
+	} {
+		require.Empty(t, cmp.Diff(fieldsOf(model), fieldsOf(shape)), model.String())
+	}
+}
+
+func TestTheReferenceExplainsEveryCode(t *testing.T) {
+	t.Parallel()
+	script, err := web.Files.ReadFile("static/docs.js")
+	require.NoError(t, err)
+	for _, code := range []string{
+		codeMalformed, codeInvalidCursor, codeUnauthorized, codeForbidden, codeCrossSite, codeNotFound, codeNotAllowed, codePrecondition, codeTooLarge,
+		codeMediaType, codeInvalid, codeIdempotency, codeRateLimited, codeHeaders, codeInternal, codeUnavailable, codeTimeout,
+		models.CodeConflict, models.CodeInvalidState, models.CodeWorkflowNotActive, models.CodeVersionArchived,
+	} {
+		require.Contains(t, string(script), `"`+code+`"`)
+	}
+}
+
+func TestTheDocumentIsWhatTheServerDoes(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), options{})
+	x := b.things(t)
+	var doc map[string]any
+	require.NoError(t, json.Unmarshal(b.api.OpenAPI(), &doc))
+	loaded, err := openapi3.NewLoader().LoadFromData(b.api.OpenAPI())
+	require.NoError(t, err)
+	for _, path := range []string{
+		"/whoami", "/workflows", "/workflows/" + x.workflow, "/workflows/" + x.workflow + "/versions", "/workflows/" + x.workflow + "/versions/1",
+		"/workflows/" + x.workflow + "/export", "/runs", "/runs/" + x.run, "/runs/" + x.run + "/steps", "/runs/" + x.run + "/events", "/runs/" + x.run + "/why",
+		"/connectors", "/connectors/core", "/agents", "/agents/robot",
+	} {
+		got := b.call(t, "GET", path, "")
+		require.Equal(t, 200, got.status, path)
+		name := strings.NewReplacer(x.workflow, "{id}", x.run, "{id}", "/versions/1", "/versions/{n}", "/core", "/{slug}", "/robot", "/{slug}").Replace(base + path)
+		schema := loaded.Paths.Find(name).Get.Responses.Value("200").Value.Content["application/json"].Schema
+		var body any
+		require.NoError(t, json.Unmarshal([]byte(got.body), &body))
+		hasMembers(t, path, schema, body)
+	}
+}
+
+// hasMembers holds an answer against its schema: what is required is there, and
+// what is there is described.
+func hasMembers(t *testing.T, where string, ref *openapi3.SchemaRef, v any) {
+	t.Helper()
+	if ref == nil || ref.Value == nil {
+		return
+	}
+	s := ref.Value
+	switch x := v.(type) {
+	case map[string]any:
+		if len(s.Properties) == 0 {
+			return
+		}
+		for _, name := range s.Required {
+			require.Contains(t, x, name, where)
+		}
+		for name, member := range x {
+			require.Contains(t, s.Properties, name, where)
+			hasMembers(t, where+"."+name, s.Properties[name], member)
+		}
+	case []any:
+		for _, item := range x {
+			hasMembers(t, where+"[]", s.Items, item)
+		}
+	}
+}
