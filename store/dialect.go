@@ -145,7 +145,8 @@ func (postgres) kind(err error) error {
 		return nil
 	}
 	var ce *pgconn.ConnectError
-	if errors.As(err, &ce) || pgconn.Timeout(err) {
+	// Safe to retry: it was never sent, for the connection was found dead.
+	if errors.As(err, &ce) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) {
 		return models.ErrUnavailable
 	}
 	return connectionKind(err)
