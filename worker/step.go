@@ -28,7 +28,10 @@ func (w *Worker) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		w.log.ErrorContext(ctx, "task was thrown away", slog.String("type", t.Type()), obs.Err(err))
 		return err
 	}
-	s.Queue, _ = asynq.GetQueueName(ctx)
+	s.Queue = tasks.QueueDefault
+	if queue, ok := asynq.GetQueueName(ctx); ok {
+		s.Queue = queue
+	}
 	switch t.Type() {
 	case tasks.TypeWake:
 		return w.wake(s)

@@ -1,0 +1,249 @@
+package worker_test
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/10ex/flows/agents"
+	"github.com/10ex/flows/connectors"
+	"github.com/10ex/flows/engine"
+	"github.com/10ex/flows/internal/broker"
+	"github.com/10ex/flows/internal/egress"
+	"github.com/10ex/flows/internal/testkit"
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+	"github.com/10ex/flows/tasks"
+	"github.com/10ex/flows/worker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// limit is how long a test waits for what must happen.
+const limit = 30 * time.Second
+
+// fakeEngine holds steps that can be claimed and remembers what it was told.
+type fakeEngine struct {
+	lease time.Duration
+
+	mu       sync.Mutex
+	work     map[string]*engine.Work // by name of the step, until it is claimed
+	next     map[string]string       // which step follows which, in the same commit
+	tokens   int
+	claimErr error
+	lost     map[string]bool // by token
+	released []engine.Lease
+	away     bool // for heartbeats
+
+	finishErrs []error // given to the next calls of Finish
+	beginErrs  []error // given to the next calls of BeginEffect
+
+	claims   chan string
+	finished chan engine.FinishRequest
+	woken    chan string
+	beats    chan []engine.Lease
+}
+
+func newFakeEngine() *fakeEngine {
+	return &fakeEngine{
+		lease: 20 * time.Second, work: map[string]*engine.Work{}, next: map[string]string{}, lost: map[string]bool{},
+		claims: make(chan string, 1000), finished: make(chan engine.FinishRequest, 1000),
+		woken: make(chan string, 1000), beats: make(chan []engine.Lease, 1000),
+	}
+}
+
+// add makes a step of connector "test" that can be claimed.
+func (f *fakeEngine) add(step, action, input string) *engine.Work {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tokens++
+	w := &engine.Work{
+		Lease: engine.Lease{
+			Ref:   store.StepRef{RunRef: store.RunRef{Workspace: "ws_1", Run: "run_1"}, Step: step, Iteration: models.NoIteration},
+			Token: "token-" + strconv.Itoa(f.tokens),
+		},
+		Step:  &models.GraphStep{ID: step, Type: models.StepTypeConnector, Connector: "test", Action: action},
+		Input: json.RawMessage(input), IdempotencyKey: "run_1:" + step, Attempt: 1, Timeout: time.Hour, Queue: tasks.QueueDefault,
+	}
+	f.work[step] = w
+	return w
+}
+
+func (f *fakeEngine) take(step string) *engine.Work {
+	w := f.work[step]
+	delete(f.work, step)
+	return w
+}
+
+func (f *fakeEngine) Claim(_ context.Context, req engine.ClaimRequest) (*engine.Work, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.claims <- req.Task.Step
+	if f.claimErr != nil {
+		return nil, f.claimErr
+	}
+	return f.take(req.Task.Step), nil
+}
+
+func (f *fakeEngine) Finish(_ context.Context, req engine.FinishRequest) (*engine.Work, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.finishErrs) > 0 {
+		err := f.finishErrs[0]
+		f.finishErrs = f.finishErrs[1:]
+		return nil, err
+	}
+	f.finished <- req
+	next := f.work[f.next[req.Lease.Ref.Step]]
+	if next == nil || req.Next == nil || !slices.Contains(req.Next.Queues, next.Queue) {
+		return nil, nil
+	}
+	return f.take(next.Ref.Step), nil
+}
+
+func (f *fakeEngine) BeginEffect(context.Context, engine.Lease) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.beginErrs) == 0 {
+		return nil
+	}
+	err := f.beginErrs[0]
+	f.beginErrs = f.beginErrs[1:]
+	return err
+}
+
+func (f *fakeEngine) Heartbeat(_ context.Context, _ string, leases []engine.Lease) (lost []engine.Lease, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away {
+		return nil, models.ErrUnavailable
+	}
+	f.beats <- leases
+	for _, l := range leases {
+		if f.lost[l.Token] {
+			lost = append(lost, l)
+		}
+	}
+	return lost, nil
+}
+
+func (f *fakeEngine) Release(_ context.Context, leases []engine.Lease) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.released = append(f.released, leases...)
+	return nil
+}
+
+func (f *fakeEngine) Wake(_ context.Context, t tasks.Step) error {
+	f.woken <- t.Step
+	return nil
+}
+
+func (f *fakeEngine) Lease() time.Duration { return f.lease }
+
+// testConnector does what the tests need done.
+type testConnector struct {
+	started chan context.Context // what a blocking action runs under
+	release chan struct{}        // lets blocking actions end
+}
+
+func (c *testConnector) Spec() connectors.Spec {
+	spec := connectors.Spec{Slug: "test", Name: "Test", Description: "For tests."}
+	for _, name := range []string{"echo", "block", "panic", "fail", "effect"} {
+		spec.Actions = append(spec.Actions, connectors.Action{
+			Name: name, Description: name, Input: json.RawMessage(`{}`), Output: json.RawMessage(`{}`),
+		})
+	}
+	return spec
+}
+
+func (c *testConnector) Do(ctx context.Context, r connectors.Request) (connectors.Response, error) {
+	switch r.Action {
+	case "block":
+		c.started <- ctx
+		select {
+		case <-c.release:
+		case <-ctx.Done():
+			return connectors.Response{}, connectors.NetworkError(ctx, ctx.Err())
+		}
+	case "panic":
+		panic("a secret of the connector")
+	case "fail":
+		return connectors.Response{}, connectors.RetryAfter(7*time.Second, &connectors.Error{
+			Code: "http_503", Message: "the server answered 503", Status: 503,
+		})
+	case "effect":
+		if err := r.Begin(ctx); err != nil {
+			return connectors.Response{}, err
+		}
+	}
+	return connectors.Response{Output: r.Input, Usage: &connectors.Usage{Turns: 1}}, nil
+}
+
+// bench is a worker with everything around it.
+type bench struct {
+	engine    *fakeEngine
+	connector *testConnector
+	broker    *broker.Broker
+	client    *tasks.Client
+	worker    *worker.Worker
+	agents    map[string]*models.Agent
+}
+
+// newBench makes a worker on Redis at url; empty means an embedded one. It is not
+// started.
+func newBench(t *testing.T, url string, cfg worker.Config) *bench {
+	t.Helper()
+	log := testkit.Logger(t)
+	b := &bench{
+		engine: newFakeEngine(), agents: map[string]*models.Agent{},
+		connector: &testConnector{started: make(chan context.Context, 1000), release: make(chan struct{})},
+	}
+	var err error
+	b.broker, err = broker.Open(broker.Config{URL: url, Log: log})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.broker.Close()) })
+	b.client = tasks.NewClient(b.broker.Client(), log, tasks.ClientConfig{})
+
+	registry, err := connectors.NewRegistry(b.connector)
+	require.NoError(t, err)
+	outside, err := egress.New(egress.Config{AllowPrivate: true})
+	require.NoError(t, err)
+	t.Cleanup(outside.CloseIdleConnections)
+	runner, err := agents.New(agents.Deps{Egress: outside})
+	require.NoError(t, err)
+	b.worker, err = worker.New(worker.Deps{
+		Engine: b.engine, Connectors: registry, Agents: runner, Broker: b.broker, Log: log,
+		AgentFunc: func(_ context.Context, _ models.WorkspaceID, slug string) (*models.Agent, error) {
+			if a := b.agents[slug]; a != nil {
+				return a, nil
+			}
+			return nil, models.ErrNotFound
+		},
+	}, cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { b.worker.Stop(context.Background()) })
+	return b
+}
+
+func task(step string) tasks.Step {
+	return tasks.Step{Workspace: "ws_1", Run: "run_1", Step: step, Iteration: models.NoIteration, Attempt: 1, Queue: tasks.QueueDefault}
+}
+
+func receive[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(limit):
+		require.FailNow(t, "nothing came")
+		panic("unreachable")
+	}
+}

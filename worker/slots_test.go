@@ -1,0 +1,127 @@
+package worker
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAgentsNeverHaveTheLastSlots(t *testing.T) {
+	t.Parallel()
+	for total, share := range map[int]int{1: 1, 2: 1, 4: 3, 20: 15} {
+		s := newSlots(total, false)
+		for range share {
+			require.True(t, s.try(true))
+		}
+		require.False(t, s.try(true))
+		for range total - share {
+			require.True(t, s.try(false))
+		}
+		require.False(t, s.try(false))
+	}
+	s := newSlots(4, true)
+	for range 4 {
+		require.True(t, s.try(true), "where there is nothing else to do, agents have all")
+	}
+}
+
+func TestSlotsAreGivenInTheOrderOfAsking(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1, false)
+	require.True(t, s.try(false))
+	got := make(chan int, 3)
+	for i := range 3 {
+		go func() {
+			if s.acquire(context.Background(), false) == nil {
+				got <- i
+			}
+		}()
+		require.Eventually(t, func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.waiters) == i+1
+		}, 10*time.Second, time.Millisecond)
+	}
+	for want := range 3 {
+		s.release(false)
+		require.Equal(t, want, <-got)
+	}
+}
+
+func TestWhoDoesNotWaitForASlotGetsNone(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1, false)
+	require.True(t, s.try(false))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.acquire(ctx, false), context.Canceled)
+	require.False(t, s.waiting())
+	s.release(false)
+	require.True(t, s.try(false))
+}
+
+func TestASlotChangesItsKindWithinTheShare(t *testing.T) {
+	t.Parallel()
+	s := newSlots(2, false) // one of them for agents
+	require.True(t, s.try(false))
+	require.True(t, s.change(false, true))
+	require.False(t, s.try(true))
+	require.True(t, s.try(false))
+	require.False(t, s.change(false, true), "the share is used up")
+	require.True(t, s.change(true, false))
+	require.True(t, s.change(false, true))
+}
+
+func TestSlotsAddUpUnderLoad(t *testing.T) {
+	t.Parallel()
+	const total = 5
+	s := newSlots(total, false)
+	var busy, agents, most atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			agent := i%2 == 0
+			for range 200 {
+				ctx, stop := context.WithTimeout(t.Context(), time.Duration(i)*50*time.Microsecond)
+				err := s.acquire(ctx, agent)
+				stop()
+				if err != nil {
+					continue
+				}
+				n := busy.Add(1)
+				most.Store(max(n, most.Load()))
+				if agent {
+					agents.Add(1)
+				}
+				if n > total || agents.Load() > total-1 {
+					t.Errorf("%d busy, %d of them agents", n, agents.Load())
+				}
+				if agent {
+					agents.Add(-1)
+				}
+				busy.Add(-1)
+				s.release(agent)
+			}
+		})
+	}
+	wg.Wait()
+	require.Positive(t, most.Load())
+	require.Equal(t, total, s.free)
+	require.Equal(t, total-1, s.agents)
+	require.NoError(t, s.awaitFree(t.Context()))
+}
+
+func TestAwaitFreeWaitsForARelease(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1, false)
+	require.NoError(t, s.awaitFree(t.Context()))
+	require.True(t, s.try(false))
+	free := make(chan error, 1)
+	go func() { free <- s.awaitFree(context.Background()) }()
+	s.release(false)
+	require.NoError(t, <-free)
+}
