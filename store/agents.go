@@ -117,6 +117,6 @@ func (t *Tenant) KnownAgents(ctx context.Context, slugs []string) ([]string, err
 	}
 	var known []string
 	err := t.mine(t.s.db.NewSelect().Model((*models.Agent)(nil))).Column("slug").
-		Where("agent.slug IN (?)", bun.In(slugs)).OrderExpr("agent.slug").Scan(ctx, &known)
+		Where("agent.slug IN (?)", bun.List(slugs)).OrderExpr("agent.slug").Scan(ctx, &known)
 	return known, t.s.err(err)
 }

@@ -27,12 +27,12 @@ func (s *Store) TouchKeys(ctx context.Context, ids []models.KeyID, at time.Time)
 	}
 	return s.inTx(ctx, func(tx bun.Tx) error {
 		var free []models.KeyID
-		q := tx.NewSelect().Model((*models.APIKey)(nil)).Column("id").Where("api_key.id IN (?)", bun.In(ids)).
+		q := tx.NewSelect().Model((*models.APIKey)(nil)).Column("id").Where("api_key.id IN (?)", bun.List(ids)).
 			Where("api_key.last_used_at IS NULL OR api_key.last_used_at < ?", at)
 		if err := s.dialect.forUpdate(q, "NO KEY UPDATE SKIP LOCKED").Scan(ctx, &free); err != nil || len(free) == 0 {
 			return err
 		}
-		_, err := tx.NewUpdate().Model((*models.APIKey)(nil)).Set("last_used_at = ?", at).Where("id IN (?)", bun.In(free)).Exec(ctx)
+		_, err := tx.NewUpdate().Model((*models.APIKey)(nil)).Set("last_used_at = ?", at).Where("id IN (?)", bun.List(free)).Exec(ctx)
 		return err
 	})
 }

@@ -125,7 +125,7 @@ func (tx *RunTx) Steps(ctx context.Context, wants []StepWant) ([]*models.Step, e
 // OpenSteps gives every row of a run that has not ended, iterations included.
 func (tx *RunTx) OpenSteps(ctx context.Context, ref RunRef) ([]*models.Step, error) {
 	return tx.runSteps(ctx, ref, func(q *bun.SelectQuery) *bun.SelectQuery {
-		return q.Where("step.status IN (?)", bun.In([]models.StepStatus{
+		return q.Where("step.status IN (?)", bun.List([]models.StepStatus{
 			models.StepPending, models.StepQueued, models.StepRunning, models.StepWaiting,
 		}))
 	})

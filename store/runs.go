@@ -118,7 +118,7 @@ func anyOf[T ~string](q *bun.SelectQuery, column string, values []T) *bun.Select
 	case 1:
 		return q.Where("? = ?", bun.Safe(column), values[0])
 	}
-	return q.Where("? IN (?)", bun.Safe(column), bun.In(values))
+	return q.Where("? IN (?)", bun.Safe(column), bun.List(values))
 }
 
 // Ids follow the clock of the process that made them, and a request that is

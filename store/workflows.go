@@ -63,7 +63,7 @@ func (t *Tenant) Workflows(ctx context.Context, f WorkflowFilter, p Page) ([]*mo
 	var rows []*models.Workflow
 	q := t.s.db.NewSelect().Model(&rows)
 	if len(f.Statuses) > 0 {
-		q = q.Where("workflow.status IN (?)", bun.In(f.Statuses))
+		q = q.Where("workflow.status IN (?)", bun.List(f.Statuses))
 	}
 	if f.Tag != "" {
 		q = t.s.dialect.listHas(q, "workflow.tags", f.Tag)
