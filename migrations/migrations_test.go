@@ -121,7 +121,7 @@ func read(t *testing.T, db *sql.DB, statement string) [][]string {
 
 // words says the same of both databases in the same word.
 var words = strings.NewReplacer(
-	"timestamp with time zone", "time", "timestamp", "time", "bytea", "bytes", "blob", "bytes", "bigint", "integer", "jsonb", "json",
+	"timestamp with time zone", "time", "timestamp", "time", "bytea", "bytes", "blob", "bytes", "bigint", "integer", "jsonb", "json", "json_text", "json",
 	"true", "1", "false", "0",
 )
 
