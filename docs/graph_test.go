@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -12,7 +13,6 @@ import (
 	"github.com/10ex/flows/engine/expression"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store/storetest"
-	"time"
 )
 
 const graphPage = "reference/graph.md"
