@@ -303,8 +303,11 @@ func TestFinishClaimsTheSuccessorInTheSameCommit(t *testing.T) {
 		again, err := b.eng.Claim(b.ctx, engine.ClaimRequest{Task: ds[0].Task, Worker: "w2"})
 		require.NoError(t, err)
 		require.Nil(t, again)
-		_, err = b.eng.Finish(b.ctx, engine.FinishRequest{Lease: next.Lease, Output: json.RawMessage(`8`)})
+		next, err = b.eng.Finish(b.ctx, engine.FinishRequest{
+			Lease: next.Lease, Output: json.RawMessage(`8`), Next: &engine.NextClaim{Worker: "w1", Queues: []string{"default"}},
+		})
 		require.NoError(t, err)
+		require.Nil(t, next, "nothing follows the last step")
 		require.Equal(t, models.RunCompleted, b.run(ref).Status)
 	})
 }

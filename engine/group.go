@@ -283,7 +283,8 @@ func (rw *runWork) advance(now time.Time, r rules) (blocked bool) {
 	for len(rw.ops) > 0 {
 		o := rw.ops[0]
 		what := o.what
-		if len(o.plans) > 0 {
+		follows := len(o.plans) > 0
+		if follows {
 			what = o.then(o.plans[0])
 		}
 		if _, starts := what.(runStarts); starts && (!rw.isNew || len(rw.plans) > 0) {
@@ -301,8 +302,8 @@ func (rw *runWork) advance(now time.Time, r rules) (blocked bool) {
 				rw.keep(o, p)
 			}
 		}
-		if o.err == nil && o.then != nil && len(o.plans) == 1 && o.plans[0].refused == "" {
-			continue // now for what follows
+		if !follows && o.err == nil && o.then != nil && len(o.plans) == 1 && o.plans[0].refused == "" {
+			continue // now for what follows, if anything does
 		}
 		run := *rw.snap.run
 		o.run = &run
