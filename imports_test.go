@@ -48,6 +48,7 @@ var layout = []folder{
 	{"templates", []string{"models"}, "templates are data, checked by the rules of models"},
 	{"web", nil, "the console speaks to the API over HTTP only"},
 	{"docs", nil, "documents hold examples, run by tests"},
+	{"examples", nil, "an example stands for somebody else's program"},
 	{"internal", join(leaves, "models"), "leaves are small: they know each other and the words of models"},
 	{"internal/bench", []string{"."}, "the benchmark starts the whole product"},
 	{"internal/testkit", nil, "helpers of tests that every package uses can import none of them"},
