@@ -24,7 +24,7 @@ import (
 	"github.com/10ex/flows/store/storetest"
 )
 
-//go:generate go test . -run ^TestGraphSchemaIsFresh$ -update
+//go:generate go test . -run ^Test(GraphSchemaIsFresh|HTTPPageListsEveryOperation|DeployPageListsEverySetting)$ -update
 
 var update = flag.Bool("update", false, "write what the documents show of the code")
 
