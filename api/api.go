@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,10 +45,11 @@ type Engine interface {
 
 var _ Engine = (*engine.Engine)(nil)
 
-// Watcher tells that the log of a run has grown, in whatever process. Missing some
-// is safe: watched runs are looked at now and then.
+// Watcher tells that the log of a run has grown, or that the run has ended, in
+// whatever process. Missing some is safe: watched runs are looked at now and then.
 type Watcher interface {
 	Watch(ref store.RunRef) (grown <-chan struct{}, stop func())
+	WatchEnd(ref store.RunRef) (ended <-chan struct{}, stop func())
 }
 
 var _ Watcher = (*engine.Hub)(nil)
@@ -158,7 +160,11 @@ func New(deps Deps, cfg Config) (*API, error) {
 	}
 	a.keys, a.touched = newKeyCache(a.store), newTouches()
 	a.strangers = newLocalLimiter(a.cfg.RateLimit, time.Now)
-	a.limiter = newLimiter(a.cfg.RateLimit, a.redis, newLocalLimiter(a.cfg.RateLimit, time.Now), a.log)
+	shared := a.redis
+	if a.store.Embedded() {
+		shared = nil // there is one process, so it need not ask anybody
+	}
+	a.limiter = newLimiter(a.cfg.RateLimit, shared, newLocalLimiter(a.cfg.RateLimit, time.Now), a.log)
 	a.feeds = newFeeds(a.store, deps.Hub, a.log)
 	if err := a.assemble(); err != nil {
 		return nil, err
@@ -217,6 +223,9 @@ func (a *API) assemble() error {
 	registerShapes(h.OpenAPI().Components.Schemas)
 	for _, r := range a.routes() {
 		a.register(h, r)
+		if tags := &h.OpenAPI().Tags; !slices.ContainsFunc(*tags, func(t *huma.Tag) bool { return t.Name == r.tag() }) {
+			*tags = append(*tags, &huma.Tag{Name: r.tag()})
+		}
 	}
 	if err := a.publish(h.OpenAPI()); err != nil {
 		return err

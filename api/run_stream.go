@@ -116,20 +116,23 @@ func preferredWait(header string) time.Duration {
 func (a *API) awaitEnd(ctx context.Context, c *fiber.Ctx, ref store.RunRef, wait time.Duration) {
 	ctx, stop := context.WithTimeout(ctx, wait)
 	defer stop()
-	fd, leave := a.feeds.join(ref, 0)
+	ended, leave := a.feeds.hub.WatchEnd(ref) // before the first look, so that nothing falls between
 	defer leave()
-	var after int64
-	for {
-		events, err := a.feeds.next(ctx, fd, after, c.Context().Done(), nil)
-		if err != nil || len(events) == 0 {
-			return
-		}
-		last := events[len(events)-1]
-		if after = last.Seq; last.Type.Terminal() {
-			break
-		}
-	}
+	tick := time.NewTicker(feedPoll)
+	defer tick.Stop()
+	closing := c.Context().Done()
 	run, err := a.store.For(ref.Workspace).Run(ctx, ref.Run)
+	for err == nil && !run.Status.Ended() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-closing:
+			return
+		case <-ended:
+		case <-tick.C:
+		}
+		run, err = a.store.For(ref.Workspace).Run(ctx, ref.Run)
+	}
 	if err != nil {
 		return // the run was accepted, and that is still true
 	}

@@ -171,7 +171,8 @@ func TestAStreamGoesOnLiveAndEndsWithTheRun(t *testing.T) {
 // deaf is a hub that tells nobody anything.
 type deaf struct{}
 
-func (deaf) Watch(store.RunRef) (<-chan struct{}, func()) { return nil, func() {} }
+func (deaf) Watch(store.RunRef) (<-chan struct{}, func())    { return nil, func() {} }
+func (deaf) WatchEnd(store.RunRef) (<-chan struct{}, func()) { return nil, func() {} }
 
 func TestAStreamGoesOnWhereNobodyTellsOfEvents(t *testing.T) {
 	t.Parallel()

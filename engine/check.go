@@ -21,7 +21,10 @@ type Draft struct {
 // wrong. Places begin with graph, input_schema, output or settings. What passes
 // can be saved and run. err is for a store that does not answer.
 func (e *Engine) Check(ctx context.Context, ws models.WorkspaceID, d Draft) (errs, warnings []models.FieldError, err error) {
-	_, errs, warnings = compile(&models.Version{Graph: d.Graph, InputSchema: d.InputSchema, Output: d.Output})
+	def, errs := compile(&models.Version{Graph: d.Graph, InputSchema: d.InputSchema, Output: d.Output})
+	if def != nil {
+		warnings = def.look()
+	}
 	if d.Graph == nil || len(d.Graph.Steps) > models.MaxSteps {
 		return errs, warnings, nil
 	}

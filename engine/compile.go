@@ -14,14 +14,13 @@ import (
 // compiler turns a version into a definition and gathers everything wrong with
 // it. Places begin with graph, input_schema, output or settings.
 type compiler struct {
-	def      *definition
-	stepIDs  []string
-	errs     []models.FieldError
-	warnings []models.FieldError
+	def     *definition
+	stepIDs []string
+	errs    []models.FieldError
 }
 
 // compile makes the definition of a version. With errors there is none.
-func compile(v *models.Version) (*definition, []models.FieldError, []models.FieldError) {
+func compile(v *models.Version) (*definition, []models.FieldError) {
 	c := &compiler{def: &definition{
 		workspace: v.WorkspaceID, workflow: v.WorkflowID, version: v.Number, nodes: map[string]*node{},
 	}}
@@ -32,16 +31,15 @@ func compile(v *models.Version) (*definition, []models.FieldError, []models.Fiel
 	if len(c.errs) == 0 {
 		c.graph(v.Graph)
 		c.def.link()
-		c.look()
 	}
 	c.schema(v.InputSchema)
 	if len(v.Output) > 0 && string(v.Output) != "null" {
 		c.def.output = c.template(v.Output, expression.Scope{Steps: c.stepIDs}, "output")
 	}
 	if len(c.errs) > 0 {
-		return nil, c.errs, c.warnings
+		return nil, c.errs
 	}
-	return c.def, nil, c.warnings
+	return c.def, nil
 }
 
 func (c *compiler) add(typ, msg string, loc ...any) {
@@ -50,7 +48,7 @@ func (c *compiler) add(typ, msg string, loc ...any) {
 
 func (c *compiler) graph(g *models.Graph) {
 	for i := range g.Steps {
-		n := &node{def: &g.Steps[i]}
+		n := &node{def: &g.Steps[i], place: i}
 		c.def.nodes[n.id()] = n
 		c.def.order = append(c.def.order, n)
 		c.stepIDs = append(c.stepIDs, n.id())
@@ -206,21 +204,58 @@ func (c *compiler) expressionError(err error, loc []any) {
 	c.add("expression", fmt.Sprintf("%s (line %d, column %d)", e.Message, e.Line, e.Column), append(loc, e.Path...)...)
 }
 
-// look warns of what is allowed but cannot be meant: reading a step that has not
-// run yet, and steps whose failure nobody hears of.
-func (c *compiler) look() {
-	below := map[string]map[string]bool{}
-	for _, n := range c.def.order {
-		below[n.id()] = n.below()
-	}
-	for i, n := range c.def.order {
+// look warns of what is allowed but cannot be meant: reading a step that does not
+// come before.
+func (d *definition) look() []models.FieldError {
+	before := d.before()
+	var warnings []models.FieldError
+	for i, n := range d.order {
 		for _, ref := range n.starting.Steps {
-			if up := below[ref.ID]; up == nil || ref.ID == n.id() || !up[n.id()] {
-				c.warnings = append(c.warnings, models.FieldError{
+			if from := d.nodes[ref.ID]; !before[i].has(from.place) {
+				warnings = append(warnings, models.FieldError{
 					Loc: []any{"graph", "steps", i}, Type: "order",
 					Msg: fmt.Sprintf("step %q reads step %q, which does not come before it", n.id(), ref.ID),
 				})
 			}
 		}
 	}
+	return warnings
+}
+
+// bits is a set of places of steps.
+type bits []uint64
+
+func (b bits) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
+func (b bits) add(i int)      { b[i/64] |= 1 << (i % 64) }
+func (b bits) join(o bits) {
+	for i := range b {
+		b[i] |= o[i]
+	}
+}
+
+// before gives, for every step, the steps from which it can be reached. Steps are
+// visited after all that lead to them, so it is one pass over the edges.
+func (d *definition) before() []bits {
+	sets := make([]bits, len(d.order))
+	open := make([]int, len(d.order)) // edges that lead here from steps not visited
+	var ready []*node
+	for i, n := range d.order {
+		sets[i] = make(bits, (len(d.order)+63)/64)
+		if open[i] = len(n.in); open[i] == 0 {
+			ready = append(ready, n)
+		}
+	}
+	for len(ready) > 0 {
+		n := ready[0]
+		ready = ready[1:]
+		for _, e := range n.out {
+			to := e.to.place
+			sets[to].join(sets[n.place])
+			sets[to].add(n.place)
+			if open[to]--; open[to] == 0 {
+				ready = append(ready, e.to)
+			}
+		}
+	}
+	return sets
 }

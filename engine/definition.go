@@ -28,9 +28,10 @@ type definition struct {
 
 // node is a step of a definition.
 type node struct {
-	def *models.GraphStep
-	in  []*edge
-	out []*edge
+	def   *models.GraphStep
+	place int // in the order of the author
+	in    []*edge
+	out   []*edge
 
 	condition *expression.Program // if
 	input     *expression.Template

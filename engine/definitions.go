@@ -43,7 +43,7 @@ func (d *definitions) get(ctx context.Context, ws models.WorkspaceID, wf models.
 	if err != nil {
 		return nil, fmt.Errorf("workflow %s version %d: %w", wf, version, err)
 	}
-	def, errs, _ := compile(v)
+	def, errs := compile(v)
 	if def == nil {
 		return nil, fmt.Errorf("workflow %s version %d does not compile: %w", wf, version, errors.New(errs[0].Msg))
 	}

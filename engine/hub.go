@@ -10,7 +10,7 @@ import (
 // watcher is told at most once until it looks again, so a slow one costs nothing.
 type Hub struct {
 	mu       sync.Mutex
-	watchers map[store.RunRef]map[chan struct{}]bool
+	watchers map[store.RunRef]map[chan struct{}]bool // true: tell it of the end only
 }
 
 // NewHub makes a Hub.
@@ -19,13 +19,23 @@ func NewHub() *Hub { return &Hub{watchers: map[store.RunRef]map[chan struct{}]bo
 // Watch gives a channel that receives after the run's log has grown. stop ends
 // the watching and may be called twice.
 func (h *Hub) Watch(ref store.RunRef) (grown <-chan struct{}, stop func()) {
+	return h.watch(ref, false)
+}
+
+// WatchEnd gives a channel that receives after the run has ended, and is silent
+// before: who waits for the end has no use for anything else.
+func (h *Hub) WatchEnd(ref store.RunRef) (ended <-chan struct{}, stop func()) {
+	return h.watch(ref, true)
+}
+
+func (h *Hub) watch(ref store.RunRef, endOnly bool) (told <-chan struct{}, stop func()) {
 	ch := make(chan struct{}, 1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.watchers[ref] == nil {
 		h.watchers[ref] = map[chan struct{}]bool{}
 	}
-	h.watchers[ref][ch] = true
+	h.watchers[ref][ch] = endOnly
 	return ch, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -41,7 +51,10 @@ func (h *Hub) Publish(notices []Notice) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, n := range notices {
-		for ch := range h.watchers[store.RunRef{Workspace: n.Workspace, Run: n.Run}] {
+		for ch, endOnly := range h.watchers[store.RunRef{Workspace: n.Workspace, Run: n.Run}] {
+			if endOnly && !n.Ended {
+				continue
+			}
 			select {
 			case ch <- struct{}{}:
 			default: // told already

@@ -31,7 +31,7 @@ type sim struct {
 var simStart = time.Date(2026, 5, 1, 8, 0, 0, 0, time.UTC)
 
 func newSim(t require.TestingT, g *models.Graph) *sim {
-	def, errs, _ := compile(&models.Version{Graph: g, Number: 1})
+	def, errs := compile(&models.Version{Graph: g, Number: 1})
 	require.Empty(t, errs)
 	return simOf(t, def, `{"n":1}`)
 }

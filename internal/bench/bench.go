@@ -16,6 +16,8 @@ type bench struct {
 	database string
 	redis    string
 	rows     []row
+	servers  servers
+	rawRates []float64
 }
 
 type row struct{ scenario, figure, value string }
@@ -35,11 +37,16 @@ func (b *bench) run(ctx context.Context) error {
 	if b.database == "" || b.redis == "" {
 		return errors.New("FLOWS_TEST_DATABASE_URL and FLOWS_TEST_REDIS_URL must be set: use make bench")
 	}
+	var err error
+	if b.servers, err = findServers(ctx, b.database, b.redis); err != nil {
+		return err
+	}
 	for _, s := range []struct {
 		name string
 		run  func(context.Context) error
 	}{
 		{"engine", b.engineAlone},
+		{"served", b.served},
 	} {
 		if b.wanted(s.name) {
 			if err := s.run(ctx); err != nil {

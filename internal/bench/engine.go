@@ -83,7 +83,7 @@ func (b *bench) engineAlone(ctx context.Context) error {
 			return err
 		}
 		runs := b.times(c.runs)
-		cpu := postgresCPU()
+		cpu := b.servers.postgresCPU()
 		began := time.Now()
 		if err := drive(ctx, eng, q, ends, ws, wf, runs); err != nil {
 			return err
@@ -92,7 +92,7 @@ func (b *bench) engineAlone(ctx context.Context) error {
 		steps := float64(runs * c.steps)
 		name := fmt.Sprintf("engine, %d runs of %d steps", runs, c.steps)
 		b.add(name, "steps/s", "%.0f", steps/took.Seconds())
-		b.add(name, "postgres CPU ms/step", "%.3f", float64((postgresCPU()-cpu).Microseconds())/1000/steps)
+		b.add(name, "postgres CPU ms/step", "%.3f", float64((b.servers.postgresCPU()-cpu).Microseconds())/1000/steps)
 		if err := eng.Close(ctx); err != nil {
 			return err
 		}

@@ -12,13 +12,24 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"strings"
 )
 
 func main() {
-	only := flag.String("only", "", "comma-separated scenarios to run: raw, linear, fan, idle, growth, engine; empty: all")
+	only := flag.String("only", "", "comma-separated scenarios to run: engine, served; empty: all")
 	scale := flag.Float64("scale", 1, "multiplies the amount of work of every scenario")
+	profile := flag.String("cpuprofile", "", "file to write a CPU profile of this process to, for -only engine")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		_ = pprof.StartCPUProfile(f)
+		defer pprof.StopCPUProfile()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	b := &bench{scale: *scale, only: map[string]bool{}}

@@ -1,0 +1,303 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/10ex/flows/models"
+)
+
+// product is the binary under measurement, as a user runs it.
+type product struct {
+	url, key  string
+	processes []*exec.Cmd
+	http      *http.Client
+}
+
+// startProduct builds the binary, makes a schema and a key, and starts the roles
+// api, worker and scheduler, each a process of its own.
+func (b *bench) startProduct(ctx context.Context) (p *product, err error) {
+	dir, err := os.MkdirTemp("", "flows-bench")
+	if err != nil {
+		return nil, err
+	}
+	bin := filepath.Join(dir, "flows")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "github.com/10ex/flows/cmd/flows").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build: %w: %s", err, out)
+	}
+	database, err := withSchema(ctx, b.database)
+	if err != nil {
+		return nil, err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	addr := ln.Addr().String()
+	_ = ln.Close()
+	env := append(os.Environ(),
+		"FLOWS_DATABASE_URL="+database, "FLOWS_REDIS_URL="+b.redis, "FLOWS_HTTP_ADDR="+addr, "FLOWS_RATE_LIMIT=1000000",
+		"FLOWS_ENCRYPTION_KEY=YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggISE=", "FLOWS_LOG_LEVEL=warn", "FLOWS_WORKER_CONCURRENCY=50",
+	)
+	p = &product{url: "http://" + addr + "/api/v1/flows", http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
+	defer func() {
+		if err != nil {
+			p.stop()
+		}
+	}()
+	output := func(args ...string) ([]byte, error) {
+		cmd := exec.CommandContext(ctx, bin, args...)
+		cmd.Env, cmd.Stderr = env, os.Stderr
+		return cmd.Output()
+	}
+	if _, err := output("migrate", "up"); err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+	var ws struct{ ID string }
+	if err := outputJSON(&ws, output, "workspaces", "create", "--name", "bench"); err != nil {
+		return nil, err
+	}
+	var key struct{ Key string }
+	if err := outputJSON(&key, output, "keys", "create", "--workspace", ws.ID, "--name", "bench"); err != nil {
+		return nil, err
+	}
+	p.key = key.Key
+	for _, role := range []string{"api", "worker", "scheduler"} {
+		cmd := exec.Command(bin, role)
+		cmd.Env, cmd.Stderr = env, os.Stderr
+		if role != "api" {
+			cmd.Env = append(slices.Clone(env), "FLOWS_HTTP_ADDR=127.0.0.1:0") // health and metrics of its own
+		}
+		if err := cmd.Start(); err != nil {
+			return nil, err
+		}
+		p.processes = append(p.processes, cmd)
+	}
+	return p, p.ready(ctx)
+}
+
+func outputJSON(into any, output func(...string) ([]byte, error), args ...string) error {
+	out, err := output(args...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
+	}
+	return json.Unmarshal(out, into)
+}
+
+func (p *product) ready(ctx context.Context) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for {
+		if err := p.call(ctx, http.MethodGet, "/whoami", nil, nil, ""); err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			return fmt.Errorf("%s did not answer in 30 s", p.url)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (p *product) stop() {
+	for _, c := range p.processes {
+		_ = c.Process.Signal(syscall.SIGTERM)
+	}
+	for _, c := range p.processes {
+		_ = c.Wait()
+	}
+}
+
+// memory is the proportional set size of all processes of the product.
+func (p *product) memory() int64 {
+	var kib int64
+	for _, c := range p.processes {
+		raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", c.Process.Pid))
+		for _, line := range strings.Split(string(raw), "\n") {
+			if f := strings.Fields(line); len(f) >= 2 && f[0] == "Pss:" {
+				n, _ := strconv.ParseInt(f[1], 10, 64)
+				kib += n
+			}
+		}
+	}
+	return kib << 10
+}
+
+func (p *product) call(ctx context.Context, method, path string, body, into any, prefer string) error {
+	var r io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		r = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, p.url+path, r)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+p.key)
+	req.Header.Set("Content-Type", "application/json")
+	if prefer != "" {
+		req.Header.Set("Prefer", prefer)
+	}
+	resp, err := p.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 300 {
+		return fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, raw)
+	}
+	if into != nil {
+		return json.Unmarshal(raw, into)
+	}
+	return nil
+}
+
+func (p *product) workflow(ctx context.Context, name string, g *models.Graph) (string, error) {
+	var w struct{ ID string }
+	err := p.call(ctx, http.MethodPost, "/workflows", map[string]any{"name": name, "graph": g}, &w, "")
+	return w.ID, err
+}
+
+// runOnce starts a run, waits for its end and tells how long that took.
+func (p *product) runOnce(ctx context.Context, wf string) (time.Duration, error) {
+	var run struct{ ID, Status string }
+	began := time.Now()
+	if err := p.call(ctx, http.MethodPost, "/workflows/"+wf+"/trigger", map[string]any{"payload": map[string]int{"n": 1}}, &run, "wait=60"); err != nil {
+		return 0, err
+	}
+	if run.Status != "completed" {
+		return 0, fmt.Errorf("run %s is %s", run.ID, run.Status)
+	}
+	return time.Since(began), nil
+}
+
+// load runs a workflow many times from so many clients at once.
+func (p *product) load(ctx context.Context, wf string, runs, clients int) (took time.Duration, latencies []time.Duration, err error) {
+	var next atomic.Int64
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	errs := make(chan error, clients)
+	began := time.Now()
+	for range clients {
+		wg.Go(func() {
+			for next.Add(1) <= int64(runs) {
+				d, err := p.runOnce(ctx, wf)
+				if err != nil {
+					errs <- err
+					return
+				}
+				mu.Lock()
+				latencies = append(latencies, d)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	took = time.Since(began)
+	select {
+	case err := <-errs:
+		return 0, nil, err
+	default:
+	}
+	slices.Sort(latencies)
+	return took, latencies, nil
+}
+
+func percentile(sorted []time.Duration, p float64) time.Duration {
+	return sorted[min(len(sorted)-1, int(float64(len(sorted))*p))]
+}
+
+func (b *bench) latencies(scenario string, l []time.Duration) {
+	ms := func(p float64) float64 { return float64(percentile(l, p).Microseconds()) / 1000 }
+	b.add(scenario, "trigger to end, ms p50/p95/p99", "%.1f / %.1f / %.1f", ms(0.5), ms(0.95), ms(0.99))
+}
+
+// served measures the product through its API, between two raw lines.
+func (b *bench) served(ctx context.Context) error {
+	if err := b.raw(ctx); err != nil {
+		return err
+	}
+	p, err := b.startProduct(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	figures := map[string]float64{}
+	for _, s := range []struct {
+		name          string
+		graph         *models.Graph
+		runs, clients int
+	}{
+		{"idle, 3 steps", linear(3), 200, 1},
+		{"linear, 3 steps, 32 clients", linear(3), 3000, clients},
+		{"fan-out of 100 with a join, 8 clients", fan(100), 80, 8},
+		{"linear, 10 steps, 32 clients", linear(10), 600, clients},
+		{"linear, 100 steps, 32 clients", linear(100), 64, clients},
+		{"linear, 1000 steps, 32 clients", linear(1000), 32, clients},
+		{"linear, 10 steps, 32 clients, again", linear(10), 600, clients},
+	} {
+		wf, err := p.workflow(ctx, s.name, s.graph)
+		if err != nil {
+			return err
+		}
+		if _, err := p.runOnce(ctx, wf); err != nil { // warm
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		runs, cpu := b.times(s.runs), p.usage(b.servers)
+		took, lat, err := p.load(ctx, wf, runs, s.clients)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		steps := float64(runs * len(s.graph.Steps))
+		b.latencies(s.name, lat)
+		if s.clients > 1 {
+			figures[s.name] = steps / took.Seconds()
+			b.add(s.name, "steps/s", "%.0f", figures[s.name])
+			b.add(s.name, "CPU ms/step", "%s", p.usage(b.servers).perStep(cpu, steps))
+		}
+	}
+	b.add("memory", "api + worker + scheduler, MiB", "%d", p.memory()>>20)
+	if err := b.raw(ctx); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(figures)) {
+		b.add("ratio to raw", name, "%.2f", figures[name]/b.rawRate())
+	}
+	return nil
+}
+
+func fan(width int) *models.Graph {
+	g := &models.Graph{Steps: []models.GraphStep{{ID: "join", Type: models.StepTypeConnector, Connector: "core", Action: "set"}}}
+	for i := range width {
+		id := fmt.Sprintf("s%d", i)
+		g.Steps = append(g.Steps, models.GraphStep{ID: id, Type: models.StepTypeConnector, Connector: "core", Action: "set", Input: json.RawMessage(`{"n":"{{ payload.n }}"}`)})
+		g.Edges = append(g.Edges, models.Edge{From: id, To: "join"})
+	}
+	return g
+}
