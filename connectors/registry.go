@@ -57,7 +57,7 @@ func (r *Registry) add(c Connector) error {
 	for _, a := range spec.Actions {
 		id := actionID{spec.Slug, a.Name}
 		if !actionForm.MatchString(a.Name) {
-			return fmt.Errorf("connector %s action %q: name must be lower-case words, joined by _ or .", spec.Slug, a.Name)
+			return fmt.Errorf("connector %s action %q: name must be lower-case words, with _ or . between them", spec.Slug, a.Name)
 		}
 		if _, twice := r.actions[id]; twice {
 			return fmt.Errorf("connector %s action %s: listed twice", spec.Slug, a.Name)

@@ -48,7 +48,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		d, db, err = openSQLite(cfg)
 		edb = db
 	default:
-		return nil, fmt.Errorf("database url must begin with postgres:// or sqlite:")
+		return nil, errors.New("database url must begin with either of postgres:// and sqlite: to name its kind")
 	}
 	if err != nil {
 		return nil, err
