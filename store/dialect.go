@@ -37,6 +37,8 @@ type dialect interface {
 	embedded() bool
 	// inRunTx runs fn in a transaction for WithRuns.
 	inRunTx(ctx context.Context, s *Store, fn func(tx *RunTx) error) error
+	// renew moves the end of leases and gives the tokens of those still held.
+	renew(ctx context.Context, tx bun.Tx, rows []leaseRow, worker string, until time.Time, tokens *[]string) error
 	// forUpdate locks the selected rows. On SQLite a transaction that writes is
 	// alone anyway (BEGIN IMMEDIATE), so there is nothing to add.
 	forUpdate(q *bun.SelectQuery, mode string) *bun.SelectQuery

@@ -24,8 +24,7 @@ type leaseRow struct {
 }
 
 // RenewLeases moves the end of leases to until, in one statement, and gives the
-// tokens of those still held. It takes no lock on runs: only the attend_at of
-// rows whose token matches changes.
+// tokens of those still held. It takes no lock on runs.
 func (s *Store) RenewLeases(ctx context.Context, worker string, leases []HeldLease, until time.Time) (map[string]bool, error) {
 	rows := make([]leaseRow, len(leases))
 	for i, l := range leases {
@@ -33,13 +32,7 @@ func (s *Store) RenewLeases(ctx context.Context, worker string, leases []HeldLea
 	}
 	var tokens []string
 	err := s.inTx(ctx, func(tx bun.Tx) error {
-		return tx.NewUpdate().With("held", tx.NewValues(&rows)).Model((*models.Step)(nil)).TableExpr("held").
-			Set("attend_at = ?", until).
-			Where("step.workspace_id = held.workspace_id").Where("step.run_id = held.run_id").
-			Where("step.step_id = held.step_id").Where("step.iteration = held.iteration").
-			Where("step.lease_token = held.token").Where("step.status = ?", models.StepRunning).
-			Where("step.worker_id = ?", worker).
-			Returning("lease_token").Scan(ctx, &tokens)
+		return s.dialect.renew(ctx, tx, rows, worker, until, &tokens)
 	})
 	if err != nil {
 		return nil, err
@@ -49,6 +42,36 @@ func (s *Store) RenewLeases(ctx context.Context, worker string, leases []HeldLea
 		kept[t] = true
 	}
 	return kept, nil
+}
+
+const heldSteps = `steps AS step JOIN held ON step.workspace_id = held.workspace_id AND step.run_id = held.run_id
+  AND step.step_id = held.step_id AND step.iteration = held.iteration AND step.lease_token = held.token
+WHERE step.status = 'running' AND step.worker_id = ?`
+
+// renew passes over rows that a transaction of the engine is writing just now:
+// waiting for them would be waiting in another order than the engine's, and two
+// such could wait for each other. They are still held, and renewed by the next
+// beat if it is needed then.
+func (postgres) renew(ctx context.Context, tx bun.Tx, rows []leaseRow, worker string, until time.Time, tokens *[]string) error {
+	return tx.NewRaw(`WITH held (?) AS (?), free AS (
+  SELECT step.workspace_id, step.run_id, step.step_id, step.iteration FROM `+heldSteps+`
+  FOR NO KEY UPDATE OF step SKIP LOCKED
+), renewed AS (
+  UPDATE steps AS old SET attend_at = ? FROM free
+  WHERE old.workspace_id = free.workspace_id AND old.run_id = free.run_id AND old.step_id = free.step_id AND old.iteration = free.iteration
+)
+SELECT step.lease_token FROM `+heldSteps,
+		bun.Safe("workspace_id, run_id, step_id, iteration, token"), tx.NewValues(&rows), worker, until, worker).Scan(ctx, tokens)
+}
+
+func (sqliteDialect) renew(ctx context.Context, tx bun.Tx, rows []leaseRow, worker string, until time.Time, tokens *[]string) error {
+	return tx.NewUpdate().With("held", tx.NewValues(&rows)).Model((*models.Step)(nil)).TableExpr("held").
+		Set("attend_at = ?", until).
+		Where("step.workspace_id = held.workspace_id").Where("step.run_id = held.run_id").
+		Where("step.step_id = held.step_id").Where("step.iteration = held.iteration").
+		Where("step.lease_token = held.token").Where("step.status = ?", models.StepRunning).
+		Where("step.worker_id = ?", worker).
+		Returning("lease_token").Scan(ctx, tokens)
 }
 
 // DueStep is a step that needs attention.
