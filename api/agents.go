@@ -201,11 +201,11 @@ func (a *API) deleteAgent(ctx context.Context, in *AgentPath) (*struct{}, error)
 
 // TestResult is what one call of an action or agent gave.
 type TestResult struct {
-	Status string            `json:"status" enum:"completed,failed"`
-	Output json.RawMessage   `json:"output"`
-	Error  *connectors.Error `json:"error" doc:"Why it failed, or null"`
-	Usage  *connectors.Usage `json:"usage" doc:"What it used, or null"`
-	TookMS int64             `json:"took_ms"`
+	Status string                   `json:"status" enum:"completed,failed"`
+	Output json.RawMessage          `json:"output"`
+	Error  orNull[connectors.Error] `json:"error" doc:"Why it failed, or null"`
+	Usage  orNull[connectors.Usage] `json:"usage" doc:"What it used, or null"`
+	TookMS int64                    `json:"took_ms"`
 }
 
 type testAnswer struct{ Body TestResult }
@@ -213,9 +213,9 @@ type testAnswer struct{ Body TestResult }
 // tested makes an answer of what a call gave. A call that failed is a test that
 // worked.
 func tested(r connectors.Response, err error, took time.Duration) *testAnswer {
-	out := TestResult{Status: "completed", Output: r.Output, Usage: r.Usage, TookMS: took.Milliseconds()}
+	out := TestResult{Status: "completed", Output: r.Output, Usage: maybe(r.Usage), TookMS: took.Milliseconds()}
 	if err != nil {
-		out.Status, out.Output, out.Error = "failed", nil, connectors.AsError(err)
+		out.Status, out.Output, out.Error = "failed", nil, maybe(connectors.AsError(err))
 	}
 	return &testAnswer{out}
 }

@@ -2,7 +2,10 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"runtime/debug"
+	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
@@ -79,7 +82,13 @@ func (a *API) enter(c *fiber.Ctx) (err error) {
 			err = nil
 		}
 	}()
-	defer a.metrics.observe(c)()
+	began := time.Now()
+	defer func() {
+		took := time.Since(began)
+		a.metrics.observe(c, took)
+		a.log.DebugContext(ctx, "request answered", slog.String("method", c.Method()), slog.String("route", c.Route().Path),
+			slog.Int("status", c.Response().StatusCode()), obs.Took(took))
+	}()
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	for _, name := range oneOf {
@@ -88,10 +97,21 @@ func (a *API) enter(c *fiber.Ctx) (err error) {
 			return nil
 		}
 	}
+	if raw := c.Request().URI(); !utf8.Valid(raw.Path()) || !goodQuery(string(raw.QueryString())) {
+		writeProblem(c, a.problem(ctx, malformed("The address is not valid UTF-8.")))
+		return nil
+	}
 	if err := c.Next(); err != nil {
 		return a.onError(c, err)
 	}
 	return nil
+}
+
+// goodQuery tells whether a query is text once it is decoded. No database takes
+// what is not.
+func goodQuery(raw string) bool {
+	text, err := url.QueryUnescape(raw)
+	return err == nil && utf8.ValidString(text)
 }
 
 // onError answers what no handler has: unknown addresses, and requests that were

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/10ex/flows/internal/clock"
 	"github.com/10ex/flows/internal/ids"
+	"github.com/10ex/flows/internal/testkit"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
 	"github.com/10ex/flows/store/storetest"
@@ -244,4 +247,25 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 	require.NoError(t, empty.Close())
 	got = b.as(t, "", "GET", "/readyz", "")
 	require.Equal(t, "unavailable", got.str(t, "checks.database.status"))
+}
+
+// The reference has to draw itself in a browser, under its own policy.
+func TestTheReferenceIsDrawn(t *testing.T) {
+	t.Parallel()
+	if !testkit.HaveChromium() {
+		return
+	}
+	b := setup(t, storetest.SQLite(t), options{})
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	var complaints strings.Builder
+	cmd := exec.CommandContext(ctx, testkit.Chromium(t), "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+		"--user-data-dir="+t.TempDir(), "--virtual-time-budget=5000", "--dump-dom", b.listen(t)+"/docs")
+	cmd.Stderr = &complaints
+	page, err := cmd.Output()
+	require.NoError(t, err)
+	for _, r := range b.api.routes() {
+		require.Contains(t, string(page), `<article id="`+r.name+`">`)
+	}
+	require.NotContains(t, complaints.String(), "CONSOLE", "scripts and styles are allowed, and work")
 }

@@ -38,6 +38,10 @@ const (
 	// secret: the answer holds one, so it is kept for repetition only in a form
 	// that takes the caller's key to read.
 	secret
+	// conditional: If-Match is obeyed.
+	conditional
+	// mayAccept: the answer is 200, or 202 where something was started.
+	mayAccept
 )
 
 func (r route) has(f routeFlags) bool { return r.flags&f != 0 }
@@ -103,6 +107,9 @@ func (a *API) register(h huma.API, r route) {
 	if r.method != http.MethodGet {
 		op.Errors = append(op.Errors, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
+	if r.has(conditional) {
+		op.Errors = append(op.Errors, http.StatusPreconditionFailed)
+	}
 	if r.scope != "" {
 		op.Description = "Needs a key with the scope `" + string(r.scope) + "`."
 		op.Extensions = map[string]any{"x-scope": string(r.scope)}
@@ -126,6 +133,12 @@ func (a *API) document(op *huma.Operation, r route) {
 		})
 		op.Description += " With `Accept: text/event-stream` the answer is the run's stream instead."
 	}
+	if r.has(mayAccept) {
+		op.Responses = map[string]*huma.Response{"202": {
+			Description: "Something was started",
+			Content:     map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/BulkResult"}}},
+		}}
+	}
 	if r.has(follows) || r.has(streams) {
 		status := "202"
 		if r.has(streams) {
@@ -135,6 +148,9 @@ func (a *API) document(op *huma.Operation, r route) {
 			Description: http.StatusText(r.status()),
 			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}}
+		if r.has(streams) {
+			op.Responses["204"] = &huma.Response{Description: "The run has ended, and all of its log was seen"}
+		}
 		if r.has(follows) {
 			op.Responses[status].Content["application/json"] = &huma.MediaType{}
 			op.Responses["200"] = &huma.Response{

@@ -10,32 +10,32 @@ import (
 
 // StepTrace is what became of one step of a run.
 type StepTrace struct {
-	ID         string                  `json:"id"`
-	Type       models.StepType         `json:"type"`
-	Name       string                  `json:"name"`
-	Status     models.StepStatus       `json:"status" enum:"pending,queued,running,waiting,completed,failed,skipped,cancelled"`
-	Attempt    int                     `json:"attempt"`
-	Attempts   []attemptTrace          `json:"attempts" nullable:"false"`
-	Iterations *engine.IterationsTrace `json:"iterations,omitempty" doc:"Of a step over a list"`
-	Input      json.RawMessage         `json:"input"`
-	Output     json.RawMessage         `json:"output"`
-	Error      *models.StepError       `json:"error"`
-	Branch     *engine.BranchTrace     `json:"branch" doc:"The way a branch took"`
-	Reason     *string                 `json:"reason" doc:"Why it was skipped or cancelled, or what woke a wait"`
-	QueuedAt   maybeStamp              `json:"queued_at"`
-	StartedAt  maybeStamp              `json:"started_at"`
-	FinishedAt maybeStamp              `json:"finished_at"`
-	WakeAt     maybeStamp              `json:"wake_at"`
-	Usage      json.RawMessage         `json:"usage"`
+	ID         string                     `json:"id"`
+	Type       models.StepType            `json:"type"`
+	Name       string                     `json:"name"`
+	Status     models.StepStatus          `json:"status" enum:"pending,queued,running,waiting,completed,failed,skipped,cancelled"`
+	Attempt    int                        `json:"attempt"`
+	Attempts   []attemptTrace             `json:"attempts" nullable:"false"`
+	Iterations *engine.IterationsTrace    `json:"iterations,omitempty" doc:"Of a step over a list"`
+	Input      json.RawMessage            `json:"input"`
+	Output     json.RawMessage            `json:"output"`
+	Error      orNull[models.StepError]   `json:"error"`
+	Branch     orNull[engine.BranchTrace] `json:"branch" doc:"The way a branch took"`
+	Reason     *string                    `json:"reason" doc:"Why it was skipped or cancelled, or what woke a wait"`
+	QueuedAt   maybeStamp                 `json:"queued_at"`
+	StartedAt  maybeStamp                 `json:"started_at"`
+	FinishedAt maybeStamp                 `json:"finished_at"`
+	WakeAt     maybeStamp                 `json:"wake_at"`
+	Usage      json.RawMessage            `json:"usage"`
 }
 
 type attemptTrace struct {
-	Number     int               `json:"number"`
-	Status     models.StepStatus `json:"status"`
-	Error      *models.StepError `json:"error"`
-	QueuedAt   maybeStamp        `json:"queued_at"`
-	StartedAt  maybeStamp        `json:"started_at"`
-	FinishedAt maybeStamp        `json:"finished_at"`
+	Number     int                      `json:"number"`
+	Status     models.StepStatus        `json:"status"`
+	Error      orNull[models.StepError] `json:"error"`
+	QueuedAt   maybeStamp               `json:"queued_at"`
+	StartedAt  maybeStamp               `json:"started_at"`
+	FinishedAt maybeStamp               `json:"finished_at"`
 }
 
 type traceAnswer struct {
@@ -64,7 +64,7 @@ func (a *API) traceRun(ctx context.Context, in *RunPath) (*traceAnswer, error) {
 func showStep(s engine.StepTrace) StepTrace {
 	out := StepTrace{
 		ID: s.ID, Type: s.Type, Name: s.Name, Status: s.Status, Attempt: s.Attempt, Attempts: make([]attemptTrace, len(s.Attempts)),
-		Iterations: s.Iterations, Input: s.Input, Output: s.Output, Error: s.Error, Branch: s.Branch,
+		Iterations: s.Iterations, Input: s.Input, Output: s.Output, Error: maybe(s.Error), Branch: maybe(s.Branch),
 		QueuedAt: maybeStamp{s.QueuedAt}, StartedAt: maybeStamp{s.StartedAt}, FinishedAt: maybeStamp{s.FinishedAt},
 		WakeAt: maybeStamp{s.WakeAt}, Usage: s.Usage,
 	}
@@ -73,7 +73,7 @@ func showStep(s engine.StepTrace) StepTrace {
 	}
 	for i, at := range s.Attempts {
 		out.Attempts[i] = attemptTrace{
-			at.Number, at.Status, at.Error, maybeStamp{at.QueuedAt}, maybeStamp{at.StartedAt}, maybeStamp{at.FinishedAt},
+			at.Number, at.Status, maybe(at.Error), maybeStamp{at.QueuedAt}, maybeStamp{at.StartedAt}, maybeStamp{at.FinishedAt},
 		}
 	}
 	return out

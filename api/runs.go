@@ -30,7 +30,7 @@ type RunFields struct {
 	WorkflowVersion int               `json:"workflow_version" doc:"The version the run is pinned to"`
 	Status          models.RunStatus  `json:"status" enum:"queued,running,waiting,paused,completed,failed,cancelled"`
 	Trigger         runTrigger        `json:"trigger"`
-	Error           *runError         `json:"error" doc:"Why the run failed, or null"`
+	Error           orNull[runError]  `json:"error" doc:"Why the run failed, or null"`
 	RerunOf         *models.RunID     `json:"rerun_of"`
 	Metadata        map[string]string `json:"metadata"`
 	CreatedAt       stamp             `json:"created_at"`
@@ -57,10 +57,11 @@ func showRunFields(r *models.Run) RunFields {
 		CreatedAt: stamp(r.CreatedAt), StartedAt: maybeStamp{r.StartedAt}, FinishedAt: maybeStamp{r.FinishedAt},
 	}
 	if r.Error != nil && r.Status == models.RunFailed {
-		out.Error = &runError{Code: r.Error.Code, Message: r.Error.Message}
+		shown := &runError{Code: r.Error.Code, Message: r.Error.Message}
 		if r.Error.StepID != "" {
-			out.Error.StepID = &r.Error.StepID
+			shown.StepID = &r.Error.StepID
 		}
+		out.Error = maybe(shown)
 	}
 	if out.Metadata == nil {
 		out.Metadata = map[string]string{}

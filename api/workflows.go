@@ -25,21 +25,21 @@ type Workflow struct {
 
 // WorkflowFields are the ones a list shows.
 type WorkflowFields struct {
-	ID          models.WorkflowID     `json:"id"`
-	Name        string                `json:"name"`
-	Description string                `json:"description"`
-	Status      models.WorkflowStatus `json:"status" enum:"active,paused,archived"`
-	Version     int                   `json:"version" doc:"The current one"`
-	Tags        []string              `json:"tags" nullable:"false"`
-	Template    *models.TemplateRef   `json:"template" doc:"What it was made from, or null"`
-	CreatedAt   stamp                 `json:"created_at"`
-	UpdatedAt   stamp                 `json:"updated_at"`
+	ID          models.WorkflowID          `json:"id"`
+	Name        string                     `json:"name"`
+	Description string                     `json:"description"`
+	Status      models.WorkflowStatus      `json:"status" enum:"active,paused,archived"`
+	Version     int                        `json:"version" doc:"The current one"`
+	Tags        []string                   `json:"tags" nullable:"false"`
+	Template    orNull[models.TemplateRef] `json:"template" doc:"What it was made from, or null"`
+	CreatedAt   stamp                      `json:"created_at"`
+	UpdatedAt   stamp                      `json:"updated_at"`
 }
 
 func showWorkflow(w *models.Workflow) WorkflowFields {
 	return WorkflowFields{
 		ID: w.ID, Name: w.Name, Description: w.Description, Status: w.Status, Version: w.Version,
-		Tags: w.Tags, Template: w.Template, CreatedAt: stamp(w.CreatedAt), UpdatedAt: stamp(w.UpdatedAt),
+		Tags: w.Tags, Template: maybe(w.Template), CreatedAt: stamp(w.CreatedAt), UpdatedAt: stamp(w.UpdatedAt),
 	}
 }
 

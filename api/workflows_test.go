@@ -289,8 +289,15 @@ func TestListsArePagedWithoutGapsWhileRowsArrive(t *testing.T) {
 			{name: "limit x", method: "GET", path: "/workflows?limit=x", status: 422, loc: "[query limit]"},
 			{name: "limit 200", method: "GET", path: "/workflows?limit=200", status: 200},
 			{name: "garbage", method: "GET", path: "/workflows?cursor=garbage", status: 400, code: "invalid_cursor"},
-			{name: "not base64", method: "GET", path: "/workflows?cursor=%00%ff", status: 400, code: "invalid_cursor"},
+			{name: "not base64", method: "GET", path: "/workflows?cursor=%00", status: 400, code: "invalid_cursor"},
 			{name: "of another list", method: "GET", path: "/runs?cursor=" + cursor, status: 400, code: "invalid_cursor"},
+			{name: "not UTF-8", method: "GET", path: "/workflows?q=%ff", status: 400, code: "malformed"},
+			{name: "not UTF-8 in a tag", method: "GET", path: "/workflows?tag=%c3%28", status: 400, code: "malformed"},
+			{name: "not UTF-8 in metadata", method: "GET", path: "/runs?metadata.a=%ff", status: 400, code: "malformed"},
+			{name: "not an escape", method: "GET", path: "/runs?metadata.a=%zz", status: 400, code: "malformed"},
+			{name: "not UTF-8 in the path", method: "GET", path: "/workflows/%ff", status: 400, code: "malformed"},
+			{name: "NUL in metadata", method: "GET", path: "/runs?metadata.a=%00", status: 422, code: "invalid"},
+			{name: "NUL in the path", method: "GET", path: "/workflows/%00", status: 404},
 			{name: "odd status", method: "GET", path: "/workflows?status=gone", status: 422, loc: "[query status 0]"},
 		})
 	})

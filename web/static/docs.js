@@ -8,6 +8,9 @@ const el = (tag, attributes = {}, ...children) => {
   return node;
 };
 
+// marked makes what stands between backticks code.
+const marked = (text) => text.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));
+
 let doc;
 const resolve = (schema) => {
   let name;
@@ -32,9 +35,9 @@ const limits = (s) => {
   if (s.default !== undefined) out.push(`default ${JSON.stringify(s.default)}`);
   if (s.minimum !== undefined) out.push(`at least ${s.minimum}`);
   if (s.maximum !== undefined) out.push(`at most ${s.maximum}`);
-  if (s.minLength !== undefined) out.push(`at least ${s.minLength} characters`);
+  if (s.minLength !== undefined) out.push(`at least ${s.minLength} character${s.minLength === 1 ? "" : "s"}`);
   if (s.maxLength !== undefined) out.push(`at most ${s.maxLength} characters`);
-  if (s.minItems !== undefined) out.push(`at least ${s.minItems} items`);
+  if (s.minItems !== undefined) out.push(`at least ${s.minItems} item${s.minItems === 1 ? "" : "s"}`);
   if (s.maxItems !== undefined) out.push(`at most ${s.maxItems} items`);
   if (s.pattern !== undefined) out.push(`matches ${s.pattern}`);
   return out.join(", ");
@@ -44,6 +47,7 @@ const inner = (schema) => {
   const [s] = resolve(schema);
   if (s.properties) return s;
   if (s.items) return inner(s.items);
+  if (s.oneOf) return s.oneOf.map(inner).find(Boolean) || null;
   return null;
 };
 
@@ -94,7 +98,7 @@ const draw = (method, path, op) => {
   const article = el("article", { id: op.operationId },
     el("h3", {}, op.summary),
     el("div", { class: "path" }, el("span", { class: `method ${method}` }, method), el("code", {}, path)),
-    op.description ? el("p", { class: "soft" }, op.description) : null);
+    op.description ? el("p", { class: "soft" }, ...marked(op.description)) : null);
   if (op.parameters?.length) {
     article.append(el("h4", {}, "Parameters"), el("table", {}, ...op.parameters.map((p) => el("tr", {},
       el("td", {}, el("code", {}, p.name), p.required ? el("span", { class: "must" }, "needed") : null),
@@ -133,7 +137,7 @@ const start = async () => {
   doc = await answer.json();
   const reference = document.getElementById("reference");
   const index = document.getElementById("index");
-  const groups = new Map();
+  const groups = new Map((doc.tags || []).map((tag) => [tag.name, []]));
   for (const [path, item] of Object.entries(doc.paths)) {
     for (const method of ["get", "post", "put", "patch", "delete"]) {
       if (!item[method]) continue;
