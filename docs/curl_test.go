@@ -46,7 +46,7 @@ func curl(args []string) int {
 		return curlFails(err)
 	}
 	req.Header = header
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{}).Do(req)
 	if err != nil {
 		return curlFails(err)
 	}

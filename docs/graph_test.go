@@ -66,8 +66,8 @@ func TestGraphPageNamesEveryField(t *testing.T) {
 		reflect.TypeFor[models.GraphStep](), reflect.TypeFor[models.Edge](), reflect.TypeFor[models.Retry](),
 		reflect.TypeFor[models.EventWait](), reflect.TypeFor[models.ApprovalWait](),
 	} {
-		for i := range typ.NumField() {
-			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		for field := range typ.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			require.Contains(t, text, code(name), "%s.%s", typ.Name(), name)
 		}
 	}

@@ -36,9 +36,9 @@ var commands = []struct {
 	{form(`start(?: (\{.*))?`), (*world).start},
 	{form(`after (\S+)`), (*world).after},
 	{form(`queue lost`), func(w *world, _ []string) { w.queue.take(func(engine.Delivery) bool { return true }) }},
-	{form(`pause`), func(w *world, _ []string) { _, w.refused = w.engine.Pause(w.ctx, w.run) }},
-	{form(`resume`), func(w *world, _ []string) { _, w.refused = w.engine.Resume(w.ctx, w.run) }},
-	{form(`cancel`), func(w *world, _ []string) { _, w.refused = w.engine.Cancel(w.ctx, w.run) }},
+	{form(`pause`), func(w *world, _ []string) { _, w.refused = w.engine.Pause(w.t.Context(), w.run) }},
+	{form(`resume`), func(w *world, _ []string) { _, w.refused = w.engine.Resume(w.t.Context(), w.run) }},
+	{form(`cancel`), func(w *world, _ []string) { _, w.refused = w.engine.Cancel(w.t.Context(), w.run) }},
 	{form(`rerun(?: from ([\w-]+))?(?: (\{.*))?`), (*world).rerun},
 	{form(`STEP begins`), func(w *world, m []string) { w.mustBegin(m[1]) }},
 	{form(`STEP done(?: (.+))?`), (*world).done},
@@ -83,7 +83,7 @@ func (w *world) json(text string) json.RawMessage {
 
 func (w *world) start(m []string) {
 	id := models.RunID(ids.New(models.RunPrefix))
-	_, w.refused = w.engine.Start(w.ctx, engine.StartRequest{
+	_, w.refused = w.engine.Start(w.t.Context(), engine.StartRequest{
 		Workspace: w.ws, Workflow: w.wf, ID: id, Payload: w.json(m[1]), Trigger: models.TriggerManual,
 	})
 	w.run = store.RunRef{Workspace: w.ws, Run: id}
@@ -91,7 +91,7 @@ func (w *world) start(m []string) {
 
 func (w *world) rerun(m []string) {
 	id := models.RunID(ids.New(models.RunPrefix))
-	if _, w.refused = w.engine.Rerun(w.ctx, w.run, engine.RerunRequest{ID: id, FromStep: m[1], Payload: w.json(m[2])}); w.refused == nil {
+	if _, w.refused = w.engine.Rerun(w.t.Context(), w.run, engine.RerunRequest{ID: id, FromStep: m[1], Payload: w.json(m[2])}); w.refused == nil {
 		w.run.Run = id
 	}
 }
@@ -104,7 +104,7 @@ func (w *world) after(m []string) {
 	w.clock.Advance(d)
 	w.queue.take(func(d engine.Delivery) bool { return d.Wake })
 	for {
-		res, err := w.engine.Sweep(w.ctx, 100)
+		res, err := w.engine.Sweep(w.t.Context(), 100)
 		require.NoError(w.t, err, w.place)
 		if !res.More {
 			return
@@ -131,16 +131,16 @@ func (w *world) begin(name string) *engine.Work {
 		return !d.Wake && d.Task.Run == string(w.run.Run) && d.Task.Step == id && d.Task.Iteration == iteration
 	})
 	for i, d := range ready {
-		work, err := w.engine.Claim(w.ctx, engine.ClaimRequest{Task: d.Task, Worker: "worker"})
+		work, err := w.engine.Claim(w.t.Context(), engine.ClaimRequest{Task: d.Task, Worker: "worker"})
 		require.NoError(w.t, err, w.place)
 		if work == nil {
 			continue
 		}
-		w.queue.Enqueue(w.ctx, ready[i+1:])
+		w.queue.Enqueue(w.t.Context(), ready[i+1:])
 		w.holding[name] = work
 		return work
 	}
-	w.queue.Enqueue(w.ctx, ready)
+	w.queue.Enqueue(w.t.Context(), ready)
 	return nil
 }
 
@@ -161,7 +161,7 @@ func (w *world) finish(name string, req engine.FinishRequest) {
 	if req.Lease = work.Lease; req.Output == nil && req.Error == nil {
 		req.Output = work.Input
 	}
-	_, w.refused = w.engine.Finish(w.ctx, req)
+	_, w.refused = w.engine.Finish(w.t.Context(), req)
 }
 
 func (w *world) done(m []string) { w.finish(m[1], engine.FinishRequest{Output: w.json(m[2])}) }
@@ -180,12 +180,12 @@ func (w *world) fails(m []string) {
 }
 
 func (w *world) event(m []string) {
-	_, w.refused = w.engine.Signal(w.ctx, w.run, m[1], engine.Signal{
+	_, w.refused = w.engine.Signal(w.t.Context(), w.run, m[1], engine.Signal{
 		EventID: models.EventID(ids.New(models.EventPrefix)), Event: w.json(m[2]),
 	})
 }
 
 func (w *world) decide(step string, d engine.Decision) {
 	d.By = "tester"
-	_, w.refused = w.engine.Decide(w.ctx, w.run, step, d)
+	_, w.refused = w.engine.Decide(w.t.Context(), w.run, step, d)
 }

@@ -63,7 +63,7 @@ func (w *world) expect(text string) {
 
 func (w *world) theRun() *models.Run {
 	w.t.Helper()
-	run, err := w.store.For(w.ws).Run(w.ctx, w.run.Run)
+	run, err := w.store.For(w.ws).Run(w.t.Context(), w.run.Run)
 	require.NoError(w.t, err, w.place)
 	return run
 }
@@ -96,7 +96,7 @@ func (w *world) runIs(m []string) {
 
 func (w *world) whyIs(m []string) {
 	w.t.Helper()
-	why, err := w.engine.Why(w.ctx, w.run)
+	why, err := w.engine.Why(w.t.Context(), w.run)
 	require.NoError(w.t, err, w.place)
 	require.Contains(w.t, why.Summary, m[1], w.place)
 }
@@ -104,20 +104,19 @@ func (w *world) whyIs(m []string) {
 func (w *world) refusedIs(m []string) {
 	w.t.Helper()
 	require.Error(w.t, w.refused, w.place)
-	said := w.refused.Error()
-	var invalid *models.InvalidError
-	if errors.As(w.refused, &invalid) {
+	said := []string{w.refused.Error()}
+	if invalid, ok := errors.AsType[*models.InvalidError](w.refused); ok {
 		for _, f := range invalid.Fields {
-			said += fmt.Sprintf("; %v: %s", f.Loc, f.Msg)
+			said = append(said, fmt.Sprintf("%v: %s", f.Loc, f.Msg))
 		}
 	}
-	require.Contains(w.t, said, m[1], w.place)
+	require.Contains(w.t, strings.Join(said, "; "), m[1], w.place)
 	w.refused = nil
 }
 
 func (w *world) logEnds(m []string) {
 	w.t.Helper()
-	events, err := w.store.For(w.ws).RunEvents(w.ctx, w.run.Run, 0, 1000)
+	events, err := w.store.For(w.ws).RunEvents(w.t.Context(), w.run.Run, 0, 1000)
 	require.NoError(w.t, err, w.place)
 	var said []string
 	for i, e := range events {
@@ -134,7 +133,7 @@ func (w *world) logEnds(m []string) {
 // trace gives what the engine tells of a step.
 func (w *world) trace(name string) (engine.StepTrace, bool) {
 	w.t.Helper()
-	steps, err := w.engine.Trace(w.ctx, w.run)
+	steps, err := w.engine.Trace(w.t.Context(), w.run)
 	require.NoError(w.t, err, w.place)
 	for _, s := range steps {
 		if s.ID == name {
@@ -158,7 +157,7 @@ func (w *world) cannotBegin(m []string) {
 // row gives a step as it is stored.
 func (w *world) row(name string) *models.Step {
 	w.t.Helper()
-	rows, err := w.store.For(w.ws).Steps(w.ctx, w.run.Run)
+	rows, err := w.store.For(w.ws).Steps(w.t.Context(), w.run.Run)
 	require.NoError(w.t, err, w.place)
 	for _, row := range rows {
 		if row.StepID == name {

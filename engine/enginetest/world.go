@@ -22,7 +22,6 @@ import (
 // world is what a scenario happens in.
 type world struct {
 	t      *testing.T
-	ctx    context.Context
 	store  *store.Store
 	engine *engine.Engine
 	clock  *clock.Fake
@@ -83,7 +82,7 @@ func newWorld(t *testing.T, s *store.Store) *world {
 	registry, err := connectors.NewRegistry(core.Connector{}, http.New(nil)) // it is asked what there is, never to do it
 	require.NoError(t, err)
 	w := &world{
-		t: t, ctx: context.Background(), store: s, queue: &queue{}, holding: map[string]*engine.Work{},
+		t: t, store: s, queue: &queue{}, holding: map[string]*engine.Work{},
 		clock: clock.NewFake(time.Date(2026, 5, 1, 8, 0, 0, 0, time.UTC)),
 		ws:    models.WorkspaceID(ids.New(models.WorkspacePrefix)), wf: models.WorkflowID(ids.New(models.WorkflowPrefix)),
 	}
@@ -92,7 +91,7 @@ func newWorld(t *testing.T, s *store.Store) *world {
 	}, engine.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.engine.Close(context.Background())) })
-	require.NoError(t, s.CreateWorkspace(w.ctx, &models.Workspace{ID: w.ws, Name: "scenario", CreatedAt: w.clock.Now()}))
+	require.NoError(t, s.CreateWorkspace(w.t.Context(), &models.Workspace{ID: w.ws, Name: "scenario", CreatedAt: w.clock.Now()}))
 	return w
 }
 
@@ -104,7 +103,7 @@ func (w *world) makeAgents(v *models.Version) {
 			continue
 		}
 		made[s.Agent] = true
-		require.NoError(w.t, w.store.For(w.ws).CreateAgent(w.ctx, &models.Agent{
+		require.NoError(w.t, w.store.For(w.ws).CreateAgent(w.t.Context(), &models.Agent{
 			ID: models.AgentID(ids.New(models.AgentPrefix)), Slug: s.Agent, Name: s.Agent, Kind: "http",
 			Config: json.RawMessage(`{"url":"http://127.0.0.1"}`), CreatedAt: w.clock.Now(), UpdatedAt: w.clock.Now(),
 		}))
@@ -112,7 +111,7 @@ func (w *world) makeAgents(v *models.Version) {
 }
 
 func (w *world) check(v *models.Version) []models.FieldError {
-	errs, _, err := w.engine.Check(w.ctx, w.ws, engine.Draft{Graph: v.Graph, InputSchema: v.InputSchema, Output: v.Output})
+	errs, _, err := w.engine.Check(w.t.Context(), w.ws, engine.Draft{Graph: v.Graph, InputSchema: v.InputSchema, Output: v.Output})
 	require.NoError(w.t, err)
 	return errs
 }
@@ -126,7 +125,7 @@ func (w *world) save(v *models.Version) {
 	var err error
 	v.Hash, err = v.ContentHash()
 	require.NoError(w.t, err)
-	require.NoError(w.t, w.store.For(w.ws).CreateWorkflow(w.ctx, &models.Workflow{
+	require.NoError(w.t, w.store.For(w.ws).CreateWorkflow(w.t.Context(), &models.Workflow{
 		WorkspaceID: w.ws, ID: w.wf, Name: "A flow", Status: models.WorkflowActive, Version: 1, LastVersion: 1,
 		Tags: []string{}, Revision: 1, CreatedAt: now, UpdatedAt: now,
 	}, v))

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -23,12 +24,12 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:9000", "where to listen; with port 0 a free one is taken")
 	score := flag.Float64("score", 90, "the score to answer")
 	flag.Parse()
-	l, err := net.Listen("tcp", *addr)
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", *addr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "peer:", err)
 		os.Exit(1)
 	}
-	fmt.Printf("listening on http://%s\n", l.Addr())
+	fmt.Fprintf(os.Stdout, "listening on http://%s\n", l.Addr())
 	server := &http.Server{Handler: answer(os.Stdout, *score), ReadHeaderTimeout: 5 * time.Second}
 	fmt.Fprintln(os.Stderr, "peer:", server.Serve(l))
 	os.Exit(1)

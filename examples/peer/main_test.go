@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ func TestPeerPrintsAndAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
-			r := httptest.NewRequest("POST", "/score", strings.NewReader(tc.body))
+			r := httptest.NewRequest(http.MethodPost, "/score", strings.NewReader(tc.body))
 			r.Header.Set("Idempotency-Key", "run_1:score")
 			w := httptest.NewRecorder()
 			answer(&out, 90).ServeHTTP(w, r)
