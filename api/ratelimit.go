@@ -125,6 +125,7 @@ type limiter struct {
 	local *localLimiter
 	log   *slog.Logger
 
+	ended  sync.Once
 	mu     sync.Mutex
 	restTo time.Time // Redis is not asked before
 }
@@ -146,11 +147,14 @@ func newLimiter(limit int, rdb *redis.Client, local *localLimiter, log *slog.Log
 	return l
 }
 
-func (l *limiter) close() error {
-	if l.redis == nil {
-		return nil
-	}
-	return l.redis.Close()
+// close ends the limiter's connections. It may be called twice.
+func (l *limiter) close() (err error) {
+	l.ended.Do(func() {
+		if l.redis != nil {
+			err = l.redis.Close()
+		}
+	})
+	return err
 }
 
 func (l *limiter) take(ctx context.Context, name string) verdict {

@@ -117,6 +117,7 @@ func TestRedisAwayCostsNoRequestAndLittleTime(t *testing.T) {
 		require.False(t, l.take(context.Background(), "k").allowed, "%s: this process goes on counting", name)
 		require.Less(t, time.Since(began), time.Second, name)
 		require.NoError(t, l.close())
+		require.NoError(t, l.close())
 		require.NoError(t, rdb.Close())
 	}
 }

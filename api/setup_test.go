@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -229,13 +228,6 @@ func (b *bundle) run(t testing.TB, graph string) string {
 	got := b.call(t, "POST", "/workflows/"+b.workflow(t, graph)+"/trigger", "")
 	require.Equal(t, 202, got.status, got.body)
 	return got.str(t, "id")
-}
-
-func compactJSON(t testing.TB, s string) string {
-	t.Helper()
-	var out bytes.Buffer
-	require.NoError(t, json.Compact(&out, []byte(s)))
-	return out.String()
 }
 
 // keyWith makes a key that differs from the plain one.
