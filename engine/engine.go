@@ -69,9 +69,12 @@ type Config struct {
 	Horizon time.Duration
 	// MaxCrashes is how often a step may take its worker down. Default 3.
 	MaxCrashes int
-	// Lanes is how many groups may be in commit at once. Default 2, and 1 on an
-	// embedded store.
+	// Lanes is how many groups may be in commit at once. Default 1: a second one
+	// makes groups smaller, and a small group costs nearly as much as a large one.
 	Lanes int
+	// Linger is how long a group waits for more operations while there are many.
+	// Default 2ms.
+	Linger time.Duration
 	// GroupSize bounds the operations of one commit. Default 64.
 	GroupSize int
 }
@@ -99,10 +102,8 @@ func New(deps Deps, cfg Config) (*Engine, error) {
 	cfg.Horizon = orDefault(cfg.Horizon, 10*time.Minute)
 	cfg.MaxCrashes = orDefault(cfg.MaxCrashes, 3)
 	cfg.GroupSize = orDefault(cfg.GroupSize, 64)
-	if deps.Store.Embedded() {
-		cfg.Lanes = 1 // SQLite has one writer
-	}
-	cfg.Lanes = orDefault(cfg.Lanes, 2)
+	cfg.Lanes = orDefault(cfg.Lanes, 1)
+	cfg.Linger = orDefault(cfg.Linger, 2*time.Millisecond)
 	e := &Engine{deps: deps, cfg: cfg, log: deps.Log, cache: newDefinitions(deps.Store)}
 	e.startLanes()
 	return e, nil

@@ -36,6 +36,7 @@ type lane struct {
 	e    *Engine
 	ops  chan *op
 	stop chan struct{}
+	busy bool // the last group was one of several operations
 	wg   sync.WaitGroup
 }
 
@@ -117,16 +118,36 @@ func (l *lane) loop() {
 	}
 }
 
+// gather makes a group of what has arrived. After a group of several it waits a
+// moment for more: under load a larger group costs the database less, and where
+// there is no load nobody waits.
 func (l *lane) gather(first *op) []*op {
 	group := []*op{first}
+	var linger <-chan time.Time
+	if l.busy {
+		t := time.NewTimer(l.e.cfg.Linger)
+		defer t.Stop()
+		linger = t.C
+	}
 	for len(group) < l.e.cfg.GroupSize {
 		select {
 		case o := <-l.ops:
 			group = append(group, o)
+			continue
 		default:
-			return group
 		}
+		if linger == nil {
+			break
+		}
+		select {
+		case o := <-l.ops:
+			group = append(group, o)
+			continue
+		case <-linger:
+		}
+		break
 	}
+	l.busy = len(group) > 1
 	return group
 }
 
