@@ -68,7 +68,8 @@ func (d *Deliverer) Attach(w *Worker) {
 }
 
 // Enqueue delivers. It returns at once.
-func (d *Deliverer) Enqueue(_ context.Context, deliveries []engine.Delivery) {
+func (d *Deliverer) Enqueue(ctx context.Context, deliveries []engine.Delivery) {
+	ctx = context.WithoutCancel(ctx)
 	now := d.clock.Now()
 	for _, one := range deliveries {
 		if one.Task.Queue == "" {
@@ -78,21 +79,21 @@ func (d *Deliverer) Enqueue(_ context.Context, deliveries []engine.Delivery) {
 			}
 		}
 		if ahead := one.At.Sub(now); !one.At.IsZero() && ahead > 0 {
-			d.setAlarm(one, ahead)
+			d.setAlarm(ctx, one, ahead)
 		} else {
-			d.offer(one)
+			d.offer(ctx, one)
 		}
 		d.put(one)
 	}
 }
 
 // offer finds somebody who is free now.
-func (d *Deliverer) offer(one engine.Delivery) {
+func (d *Deliverer) offer(ctx context.Context, one engine.Delivery) {
 	d.mu.Lock()
 	local := d.local
 	d.mu.Unlock()
 	if local != nil {
-		if one.Wake && local.OfferWake(one.Task) || !one.Wake && local.Offer(one.Task) {
+		if one.Wake && local.OfferWake(ctx, one.Task) || !one.Wake && local.Offer(ctx, one.Task) {
 			return
 		}
 	}
@@ -101,7 +102,7 @@ func (d *Deliverer) offer(one engine.Delivery) {
 	}
 }
 
-func (d *Deliverer) setAlarm(one engine.Delivery, ahead time.Duration) {
+func (d *Deliverer) setAlarm(ctx context.Context, one engine.Delivery, ahead time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed || ahead > alarmHorizon || len(d.alarms) >= alarmLimit {
@@ -114,7 +115,7 @@ func (d *Deliverer) setAlarm(one engine.Delivery, ahead time.Duration) {
 		delete(d.alarms, t)
 		d.mu.Unlock()
 		if mine {
-			d.offer(one)
+			d.offer(ctx, one)
 		}
 	})
 	d.alarms[t] = struct{}{}
@@ -139,6 +140,7 @@ func (d *Deliverer) run() {
 	defer close(d.done)
 	announce := time.NewTicker(announceInterval)
 	defer announce.Stop()
+	d.announce()
 	for {
 		select {
 		case _, open := <-d.wake:
@@ -147,12 +149,16 @@ func (d *Deliverer) run() {
 				return
 			}
 		case <-announce.C:
-			ctx, stop := context.WithTimeout(context.Background(), time.Second)
-			if err := d.client.Announce(ctx); err != nil {
-				d.log.Debug("queues were not made known", obs.Err(err))
-			}
-			stop()
+			d.announce()
 		}
+	}
+}
+
+func (d *Deliverer) announce() {
+	ctx, stop := context.WithTimeout(context.Background(), time.Second)
+	defer stop()
+	if err := d.client.Announce(ctx); err != nil {
+		d.log.Debug("queues were not made known", obs.Err(err))
 	}
 }
 

@@ -88,7 +88,7 @@ func TestATaskWithoutASlotIsOfferedToOthers(t *testing.T) {
 	url := "redis://" + testkit.Miniredis(t).Addr()
 	full := newBench(t, url, worker.Config{Concurrency: 1})
 	full.engine.add("busy", "block", `1`)
-	require.True(t, full.worker.Offer(task("busy")))
+	require.True(t, full.worker.Offer(t.Context(), task("busy")))
 	receive(t, full.connector.started)
 	// It waits in one process, where the queue brought it …
 	done := make(chan error, 1)

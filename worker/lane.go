@@ -36,36 +36,37 @@ const (
 func (w *Worker) readLanes() {
 	lanes := w.deps.Broker.ReadLanes(w.cfg.Queues...)
 	defer lanes.Close()
-	cut := context.AfterFunc(w.ctx, func() { _ = lanes.Close() })
+	ctx := w.running
+	cut := context.AfterFunc(ctx, func() { _ = lanes.Close() })
 	defer cut()
-	for w.slots.awaitFree(w.ctx) == nil {
-		lane, entry, err := lanes.Pop(w.ctx, laneWait)
+	for w.slots.awaitFree(ctx) == nil {
+		lane, entry, err := lanes.Pop(ctx, laneWait)
 		switch {
-		case w.ctx.Err() != nil:
+		case ctx.Err() != nil:
 			return
 		case err != nil:
-			w.log.Debug("lanes cannot be read, the queue brings everything", obs.Err(err))
-			if rest(w.ctx, laneRest) != nil {
+			w.log.DebugContext(ctx, "lanes cannot be read, the queue brings everything", obs.Err(err))
+			if rest(ctx, laneRest) != nil {
 				return
 			}
 		case entry != nil:
-			w.take(lane, entry)
+			w.take(ctx, lane, entry)
 		}
 	}
 }
 
 // take does what is offered. What nobody takes the queue brings.
-func (w *Worker) take(lane string, entry []byte) {
+func (w *Worker) take(ctx context.Context, lane string, entry []byte) {
 	var o offer
 	if err := json.Unmarshal(entry, &o); err != nil {
 		return
 	}
 	o.Step.Queue = lane
 	if o.Wake {
-		w.OfferWake(o.Step)
+		w.OfferWake(ctx, o.Step)
 		return
 	}
-	w.Offer(o.Step)
+	w.Offer(ctx, o.Step)
 }
 
 func rest(ctx context.Context, d time.Duration) error {

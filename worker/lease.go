@@ -31,16 +31,14 @@ func (w *Worker) heartbeats(ctx context.Context) {
 		case <-t.C:
 		}
 		err := w.Beat(ctx)
-		switch {
-		case err == nil:
-			silent = false
-			t.Reset(interval - interval/10 + rand.N(interval/10+1))
-		default:
-			if !silent { // once for a time of silence, not every second
-				w.log.WarnContext(ctx, "no sign of life reached the database", obs.Err(err))
-			}
-			silent = true
+		if err != nil && !silent { // once for a time of silence, not every second
+			w.log.WarnContext(ctx, "no sign of life reached the database", obs.Err(err))
+		}
+		silent = err != nil
+		if silent {
 			t.Reset(retry)
+		} else {
+			t.Reset(interval - interval/10 + rand.N(interval/10+1))
 		}
 	}
 }

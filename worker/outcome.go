@@ -21,7 +21,6 @@ const (
 	codeTimeout        = connectors.CodeTimeout
 	codeInternal       = connectors.CodeInternal
 	codeUnknownAgent   = "unknown_agent"
-	codeUnavailable    = "unavailable"
 	codeOutputTooLarge = "output_too_large"
 )
 
@@ -44,7 +43,10 @@ func (w *Worker) attemptWork(ctx context.Context, work *engine.Work) outcome {
 	}
 	var out outcome
 	if resp.Usage != nil {
-		out.usage, _ = json.Marshal(resp.Usage) // plain numbers and text
+		usage, unusable := json.Marshal(resp.Usage)
+		if unusable == nil { // a cost that is no number is not worth the step
+			out.usage = usage
+		}
 	}
 	switch {
 	case err == nil:
@@ -54,7 +56,7 @@ func (w *Worker) attemptWork(ctx context.Context, work *engine.Work) outcome {
 		err = connectors.Retryable(codeTimeout, "the step did not finish within %s", work.Timeout)
 	}
 	e := connectors.AsError(err)
-	if e.Code == codeInternal {
+	if e.Code == codeInternal && !errors.Is(err, engine.ErrLeaseLost) { // that is told when the result is dropped
 		w.log.ErrorContext(ctx, "a step failed for reasons of our own", obs.Err(cause(e)))
 	}
 	out.err = &models.StepError{Code: e.Code, Message: e.Message, Status: e.Status, Retryable: e.Retryable}
@@ -101,12 +103,14 @@ func (w *Worker) call(ctx context.Context, work *engine.Work) (connectors.Respon
 }
 
 func (w *Worker) callAgent(ctx context.Context, work *engine.Work, req connectors.Request) (connectors.Response, error) {
-	row, err := w.deps.AgentFunc(ctx, work.Ref.Workspace, work.Step.Agent)
+	var row *models.Agent
+	err := patiently(ctx, func() (err error) {
+		row, err = w.deps.AgentFunc(ctx, work.Ref.Workspace, work.Step.Agent)
+		return err
+	})
 	switch {
 	case errors.Is(err, models.ErrNotFound):
 		return connectors.Response{}, connectors.Permanent(codeUnknownAgent, "there is no agent %q any more", work.Step.Agent)
-	case errors.Is(err, models.ErrUnavailable):
-		return connectors.Response{}, connectors.Retryable(codeUnavailable, "agent %q could not be looked up", work.Step.Agent)
 	case err != nil:
 		return connectors.Response{}, err
 	}
@@ -120,11 +124,16 @@ func (w *Worker) callAgent(ctx context.Context, work *engine.Work, req connector
 	return resp, err
 }
 
-// beginEffect asks leave to touch the outside. While the database is away there
-// is none, and the step waits for it as long as it may.
+// beginEffect asks leave to touch the outside.
 func (w *Worker) beginEffect(ctx context.Context, lease engine.Lease) error {
+	return patiently(ctx, func() error { return w.deps.Engine.BeginEffect(ctx, lease) })
+}
+
+// patiently asks the database until it answers, for as long as the step may take:
+// that it is away is not the step's fault, so it must not cost an attempt.
+func patiently(ctx context.Context, ask func() error) error {
 	for tries := (backoff{}); ; {
-		err := w.deps.Engine.BeginEffect(ctx, lease)
+		err := ask()
 		if !errors.Is(err, models.ErrUnavailable) {
 			return err
 		}

@@ -48,7 +48,7 @@ func (w *Worker) server(queue string, concurrency int, first bool) asynq.Config 
 		JanitorInterval:          never, // nothing is ever kept
 		ShutdownTimeout:          time.Second,
 		HealthCheckInterval:      never,
-		RetryDelayFunc:           func(int, error, *asynq.Task) time.Duration { return retryDelay },
+		RetryDelayFunc:           delayOf,
 		// Waiting for a database and being stopped are nobody's failures: they must
 		// not use up retries. Nor must a worker that died, which asynq tells so.
 		IsFailure: func(err error) bool {
@@ -61,6 +61,15 @@ func (w *Worker) server(queue string, concurrency int, first bool) asynq.Config 
 		cfg.DelayedTaskCheckInterval = delayedInterval
 	}
 	return cfg
+}
+
+// delayOf is when asynq hands a task out again: at once where only this process is
+// in the way.
+func delayOf(_ int, err error, _ *asynq.Task) time.Duration {
+	if errors.Is(err, errStopping) {
+		return 0
+	}
+	return retryDelay
 }
 
 // asynqLog writes what asynq says into our log.

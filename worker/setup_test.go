@@ -103,7 +103,7 @@ func (f *fakeEngine) Finish(_ context.Context, req engine.FinishRequest) (*engin
 	f.finished <- req
 	next := f.work[f.next[req.Lease.Ref.Step]]
 	if next == nil || req.Next == nil || !slices.Contains(req.Next.Queues, next.Queue) {
-		return nil, nil
+		return nil, nil //nolint:nilnil // nothing follows
 	}
 	return f.take(next.Ref.Step), nil
 }

@@ -32,46 +32,47 @@ func (w *Worker) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	if queue, ok := asynq.GetQueueName(ctx); ok {
 		s.Queue = queue
 	}
+	ctx = context.WithoutCancel(ctx)
 	switch t.Type() {
 	case tasks.TypeWake:
-		return w.wake(s)
+		return w.wake(ctx, s)
 	case tasks.TypeStep:
-		return w.step(s)
+		return w.step(ctx, s)
 	}
 	w.log.ErrorContext(ctx, "task was thrown away", slog.String("type", t.Type()))
 	return fmt.Errorf("task of type %q: %w", t.Type(), asynq.SkipRetry)
 }
 
-func (w *Worker) wake(s tasks.Step) error {
-	ctx := obs.With(context.Background(), obs.Run(models.RunID(s.Run)), obs.Step(s.Step))
+func (w *Worker) wake(ctx context.Context, s tasks.Step) error {
+	ctx = obs.With(ctx, obs.Run(models.RunID(s.Run)), obs.Step(s.Step))
 	ctx, stop := context.WithTimeout(ctx, wakeTimeout)
 	defer stop()
-	return w.judge(ctx, "wait could not be ended, the sweep will do it", w.deps.Engine.Wake(ctx, s))
+	return w.judge(ctx, w.deps.Engine.Wake(ctx, s))
 }
 
 const wakeTimeout = 30 * time.Second
 
 // judge sorts errors of the engine: a database that is away passes, and the task
 // comes again; anything else is told here, and the sweep takes the step up again.
-func (w *Worker) judge(ctx context.Context, message string, err error) error {
+func (w *Worker) judge(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, models.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", errDatabaseAway, err)
 	}
-	w.log.ErrorContext(ctx, message, obs.Err(err))
+	w.log.ErrorContext(ctx, "task could not be done, the sweep takes the step up again", obs.Err(err))
 	return nil
 }
 
 // step carries out a step that a task names, when a slot is free.
-func (w *Worker) step(s tasks.Step) error {
+func (w *Worker) step(ctx context.Context, s tasks.Step) error {
 	if w.held.known(attemptOf(s)) {
 		w.metrics.tasks.WithLabelValues("known").Inc()
 		return nil
 	}
 	agent := s.Queue == tasks.QueueAgents
-	if err := w.await(s, agent); err != nil {
+	if err := w.await(ctx, s, agent); err != nil {
 		return err
 	}
 	if !w.begin() {
@@ -79,7 +80,7 @@ func (w *Worker) step(s tasks.Step) error {
 		return errStopping
 	}
 	defer w.jobs.Done()
-	return w.carryOut(s, agent)
+	return w.carryOut(ctx, s, agent)
 }
 
 // patience is how long a task waits for a slot here before it is offered to
@@ -88,20 +89,23 @@ const patience = 200 * time.Millisecond
 
 // await waits for a slot. While it does, the task is under way in the queue and
 // nobody else would see it; so after a while it is put on the lane, too.
-func (w *Worker) await(s tasks.Step, agent bool) error {
+func (w *Worker) await(ctx context.Context, s tasks.Step, agent bool) error {
 	if w.slots.try(agent) {
 		return nil
 	}
-	ctx, stop := context.WithTimeoutCause(w.ctx, patience, errImpatient)
-	err := w.slots.acquire(ctx, agent)
-	stop()
-	if !errors.Is(err, errImpatient) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	forget := context.AfterFunc(w.running, func() { cancel(errStopping) }) //nolint:contextcheck // both lives count
+	defer forget()
+	hasty, stop := context.WithTimeoutCause(ctx, patience, errImpatient)
+	defer stop()
+	if err := w.slots.acquire(hasty, agent); !errors.Is(err, errImpatient) {
 		return err
 	}
 	if !w.deps.Broker.Embedded() {
 		pushLane(w.deps.Broker, s, false)
 	}
-	return w.slots.acquire(w.ctx, agent)
+	return w.slots.acquire(ctx, agent)
 }
 
 var errImpatient = errors.New("waited long enough")
@@ -118,8 +122,8 @@ func (w *Worker) begin() bool {
 }
 
 // Offer hands a step over within the process. It returns at once, and false when
-// no slot is free; the task in the queue then does it.
-func (w *Worker) Offer(s tasks.Step) bool {
+// no slot is free; the task in the queue then does it. The end of ctx is not obeyed.
+func (w *Worker) Offer(ctx context.Context, s tasks.Step) bool {
 	if !slices.Contains(w.cfg.Queues, s.Queue) || w.held.known(attemptOf(s)) {
 		return false
 	}
@@ -131,24 +135,26 @@ func (w *Worker) Offer(s tasks.Step) bool {
 		w.slots.release(agent)
 		return false
 	}
+	ctx = context.WithoutCancel(ctx)
 	go func() {
 		defer w.jobs.Done()
-		if err := w.carryOut(s, agent); err != nil {
-			w.log.Debug("offered step was left to the queue", obs.Err(err))
+		if err := w.carryOut(ctx, s, agent); err != nil {
+			w.log.DebugContext(ctx, "offered step was left to the queue", obs.Err(err))
 		}
 	}()
 	return true
 }
 
-// OfferWake hands a wait that is due over within the process.
-func (w *Worker) OfferWake(s tasks.Step) bool {
+// OfferWake hands a wait that is due over within the process, as Offer does.
+func (w *Worker) OfferWake(ctx context.Context, s tasks.Step) bool {
 	if !slices.Contains(w.cfg.Queues, tasks.QueueSystem) || !w.begin() {
 		return false
 	}
+	ctx = context.WithoutCancel(ctx)
 	go func() {
 		defer w.jobs.Done()
-		if err := w.wake(s); err != nil {
-			w.log.Debug("offered wait was left to the queue", obs.Err(err))
+		if err := w.wake(ctx, s); err != nil {
+			w.log.DebugContext(ctx, "offered wait was left to the queue", obs.Err(err))
 		}
 	}()
 	return true
@@ -156,25 +162,25 @@ func (w *Worker) OfferWake(s tasks.Step) bool {
 
 // carryOut claims a step and does it, and then, in the same slot, what became
 // ready with its result. It gives the slot back.
-func (w *Worker) carryOut(s tasks.Step, agent bool) error {
+func (w *Worker) carryOut(ctx context.Context, s tasks.Step, agent bool) error {
 	a := attemptOf(s)
 	if !w.held.begin(a) {
 		w.slots.release(agent)
 		w.metrics.tasks.WithLabelValues("known").Inc()
 		return nil
 	}
-	ctx := obs.With(context.Background(), obs.Run(models.RunID(s.Run)), obs.Step(s.Step), obs.Attempt(s.Attempt))
-	work, asked, err := w.claim(ctx, s)
+	claiming := obs.With(ctx, obs.Run(models.RunID(s.Run)), obs.Step(s.Step), obs.Attempt(s.Attempt))
+	work, asked, err := w.claim(claiming, s)
 	if work == nil {
 		w.held.end(a, false)
 		w.slots.release(agent)
 		w.metrics.tasks.WithLabelValues("refused").Inc()
-		return w.judge(ctx, "step could not be claimed, the sweep will deliver it again", err)
+		return w.judge(claiming, err)
 	}
 	w.metrics.tasks.WithLabelValues("claimed").Inc()
 	chain := 0
 	for work != nil {
-		work, asked, agent = w.do(work, asked, agent, chain)
+		work, asked, agent = w.do(ctx, work, asked, agent, chain)
 		chain++
 	}
 	w.slots.release(agent)
@@ -194,8 +200,8 @@ func (w *Worker) claim(ctx context.Context, s tasks.Step) (*engine.Work, time.Ti
 
 // do does one claimed step and records what came of it. It returns the next one,
 // if one was claimed with the result, and the kind of slot it is then in.
-func (w *Worker) do(work *engine.Work, claimed time.Time, agent bool, chain int) (*engine.Work, time.Time, bool) {
-	ctx := obs.With(context.Background(), obs.Workspace(work.Ref.Workspace), obs.Run(work.Ref.Run),
+func (w *Worker) do(ctx context.Context, work *engine.Work, claimed time.Time, agent bool, chain int) (*engine.Work, time.Time, bool) {
+	ctx = obs.With(ctx, obs.Workspace(work.Ref.Workspace), obs.Run(work.Ref.Run),
 		obs.Step(work.Ref.Step), obs.Attempt(work.Attempt))
 	ctx, cancel := context.WithCancelCause(ctx) // ends with the lease
 	defer cancel(nil)

@@ -64,7 +64,9 @@ type Config struct {
 	// Default 2.
 	Loops int
 	// TaskCheckInterval is how long an empty queue is left alone. What is offered
-	// on a lane or within the process does not wait for it. Default 50ms.
+	// on a lane or within the process does not wait for it. Default 50ms, and 200ms
+	// on an embedded Redis, where everything is offered within the process and each
+	// look costs this process's own time.
 	TaskCheckInterval time.Duration
 	// DrainTimeout is how long Stop lets steps finish before it hands them back.
 	// Default 25s.
@@ -84,7 +86,7 @@ type Worker struct {
 	servers []*asynq.Server
 	metrics metrics
 
-	ctx      context.Context // ends when the worker takes no more work
+	running  context.Context //nolint:containedctx // it is the worker's own life: ends when it takes no more work
 	stop     context.CancelCauseFunc
 	stopping atomic.Bool
 	jobs     sync.WaitGroup // goroutines that carry out steps
@@ -106,6 +108,9 @@ func New(deps Deps, cfg Config) (*Worker, error) {
 	cfg.ID = cmp.Or(cfg.ID, ids.New("worker"))
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, 20)
 	cfg.Loops = cmp.Or(cfg.Loops, 2)
+	if deps.Broker.Embedded() {
+		cfg.TaskCheckInterval = cmp.Or(cfg.TaskCheckInterval, 200*time.Millisecond)
+	}
 	cfg.TaskCheckInterval = cmp.Or(cfg.TaskCheckInterval, 50*time.Millisecond)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 25*time.Second)
 	cfg.MaxOutput = cmp.Or(cfg.MaxOutput, 1<<20)
@@ -126,7 +131,7 @@ func New(deps Deps, cfg Config) (*Worker, error) {
 		slots: newSlots(cfg.Concurrency, onlyAgents), held: newHeld(),
 	}
 	w.metrics = newMetrics(deps.Metrics, w.slots)
-	w.ctx, w.stop = context.WithCancelCause(context.Background())
+	w.running, w.stop = context.WithCancelCause(context.Background())
 	return w, nil
 }
 
@@ -178,7 +183,7 @@ func (w *Worker) Stop(ctx context.Context) {
 		servers.Go(s.Shutdown)
 	}
 	servers.Wait()
-	w.log.Info("worker stopped")
+	w.log.InfoContext(ctx, "worker stopped")
 }
 
 func (w *Worker) drain(ctx context.Context) {
@@ -202,7 +207,7 @@ func (w *Worker) drain(ctx context.Context) {
 	select {
 	case <-done:
 	case <-giveUp.C:
-		w.log.Warn("steps do not obey their context")
+		w.log.WarnContext(ctx, "steps do not obey their context")
 	}
 	if len(leases) == 0 {
 		return
@@ -210,10 +215,10 @@ func (w *Worker) drain(ctx context.Context) {
 	rctx, stopRelease := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 	defer stopRelease()
 	if err := w.deps.Engine.Release(rctx, leases); err != nil {
-		w.log.Warn("steps were not handed back, others take them when the leases are over", obs.Err(err), obs.Count(len(leases)))
+		w.log.WarnContext(ctx, "steps were not handed back, others take them when the leases are over", obs.Err(err), obs.Count(len(leases)))
 		return
 	}
-	w.log.Info("steps were handed back", obs.Count(len(leases)))
+	w.log.InfoContext(ctx, "steps were handed back", obs.Count(len(leases)))
 }
 
 // stopGrace is how long a step told to stop may take to do so.

@@ -58,14 +58,14 @@ func TestTheSecondHintCostsNoQuestion(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "", worker.Config{})
 	b.engine.add("a", "block", `1`)
-	require.True(t, b.worker.Offer(task("a")))
+	require.True(t, b.worker.Offer(t.Context(), task("a")))
 	receive(t, b.connector.started)
 	require.Equal(t, "a", receive(t, b.engine.claims))
 
 	again := task("a")
 	again.Delivery = 1
 	require.NoError(t, b.worker.ProcessTask(t.Context(), tasks.NewStep(again)), "while it is done")
-	require.False(t, b.worker.Offer(again))
+	require.False(t, b.worker.Offer(t.Context(), again))
 	close(b.connector.release)
 	receive(t, b.engine.finished)
 	require.Eventually(t, func() bool { return b.worker.ProcessTask(t.Context(), tasks.NewStep(again)) == nil }, limit, time.Millisecond)
@@ -169,8 +169,8 @@ func TestALostLeaseStopsTheStepAndNothingIsRecorded(t *testing.T) {
 	b := newBench(t, "", worker.Config{})
 	lost := b.engine.add("lost", "block", `1`)
 	b.engine.add("kept", "block", `2`)
-	require.True(t, b.worker.Offer(task("lost")))
-	require.True(t, b.worker.Offer(task("kept")))
+	require.True(t, b.worker.Offer(t.Context(), task("lost")))
+	require.True(t, b.worker.Offer(t.Context(), task("kept")))
 	ctxs := []context.Context{receive(t, b.connector.started), receive(t, b.connector.started)}
 
 	require.NoError(t, b.worker.Beat(t.Context()))
@@ -199,7 +199,7 @@ func TestStepsStopWhenNoSignOfLifeGetsThrough(t *testing.T) {
 	b.engine.lease = 50 * time.Millisecond
 	b.engine.away = true
 	b.engine.add("a", "block", `1`)
-	require.True(t, b.worker.Offer(task("a")))
+	require.True(t, b.worker.Offer(t.Context(), task("a")))
 	ctx := receive(t, b.connector.started)
 	require.Eventually(t, func() bool {
 		require.ErrorIs(t, b.worker.Beat(t.Context()), models.ErrUnavailable)
@@ -273,10 +273,10 @@ func TestWhatFollowsIsDoneInTheSameSlot(t *testing.T) {
 		require.Equal(t, want, receive(t, b.engine.finished).Lease.Ref.Step)
 	}
 	require.Len(t, b.engine.claims, 1)
-	require.True(t, b.worker.Offer(task("none")), "the slot is free again")
+	require.True(t, b.worker.Offer(t.Context(), task("none")), "the slot is free again")
 	slow := task("none")
 	slow.Queue, slow.Attempt = tasks.QueueAgents, 2
-	require.Eventually(t, func() bool { return b.worker.Offer(slow) }, limit, time.Millisecond, "for agents, too")
+	require.Eventually(t, func() bool { return b.worker.Offer(t.Context(), slow) }, limit, time.Millisecond, "for agents, too")
 }
 
 func TestAgentsDoNotFollowWhereTheyHaveTheirShare(t *testing.T) {
@@ -285,7 +285,7 @@ func TestAgentsDoNotFollowWhereTheyHaveTheirShare(t *testing.T) {
 	b.engine.add("slow", "block", `1`).Queue = tasks.QueueAgents
 	slow := task("slow")
 	slow.Queue = tasks.QueueAgents
-	require.True(t, b.worker.Offer(slow))
+	require.True(t, b.worker.Offer(t.Context(), slow))
 	receive(t, b.connector.started)
 
 	b.engine.add("a", "echo", `1`)
@@ -306,15 +306,15 @@ func TestStopLetsStepsFinishAndTakesNoMore(t *testing.T) {
 	b.engine.add("a", "block", `1`)
 	b.engine.add("b", "echo", `1`)
 	b.engine.next = map[string]string{"a": "b"}
-	require.True(t, b.worker.Offer(task("a")))
+	require.True(t, b.worker.Offer(t.Context(), task("a")))
 	receive(t, b.connector.started)
 	stopped := make(chan struct{})
 	go func() {
 		b.worker.Stop(context.Background())
 		close(stopped)
 	}()
-	require.Eventually(t, func() bool { return !b.worker.OfferWake(task("pause")) }, limit, time.Millisecond)
-	require.False(t, b.worker.Offer(task("b")))
+	require.Eventually(t, func() bool { return !b.worker.OfferWake(t.Context(), task("pause")) }, limit, time.Millisecond)
+	require.False(t, b.worker.Offer(t.Context(), task("b")))
 	require.Error(t, b.worker.ProcessTask(t.Context(), tasks.NewStep(task("b"))), "it stays in the queue")
 	close(b.connector.release)
 	req := receive(t, b.engine.finished)
@@ -330,7 +330,7 @@ func TestStopHandsBackWhatDoesNotFinish(t *testing.T) {
 	b := newBench(t, "", worker.Config{DrainTimeout: time.Millisecond})
 	require.NoError(t, b.worker.Start())
 	w := b.engine.add("a", "block", `1`)
-	require.True(t, b.worker.Offer(task("a")))
+	require.True(t, b.worker.Offer(t.Context(), task("a")))
 	ctx := receive(t, b.connector.started)
 	b.worker.Stop(context.Background())
 	require.Error(t, ctx.Err())

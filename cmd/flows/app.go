@@ -111,14 +111,15 @@ func (a *app) openStore(ctx context.Context) (err error) {
 }
 
 func (a *app) openBroker(ctx context.Context) (err error) {
-	if a.broker, err = broker.Open(broker.Config{URL: a.cfg.RedisURL, Log: a.log}); err != nil {
+	a.broker, err = broker.Open(broker.Config{URL: a.cfg.RedisURL, Log: a.log}) //nolint:contextcheck // it lives on when the start is over
+	if err != nil {
 		return fmt.Errorf("FLOWS_REDIS_URL is not valid (its value is a secret and is not shown): %w", err)
 	}
 	ctx, stop := context.WithTimeout(ctx, startTimeout)
 	defer stop()
 	if err := a.broker.Ping(ctx); err != nil {
 		// Everything works without it, only slowly, so this is no reason not to start.
-		a.log.WarnContext(ctx, "Redis cannot be reached: until it can, the sweep brings everything", obs.Err(err))
+		a.log.WarnContext(ctx, "redis cannot be reached: until it can, the sweep brings everything", obs.Err(err))
 		return nil
 	}
 	if err := a.broker.CheckPolicy(ctx); err != nil {
@@ -140,12 +141,12 @@ func (a *app) openClock(ctx context.Context) error {
 func (a *app) openEngine(context.Context) (err error) {
 	client := tasks.NewClient(a.broker.Client(), a.log, tasks.ClientConfig{})
 	registerTaskMetrics(a.metrics, client)
-	a.deliverer = worker.NewDeliverer(client, a.broker, a.clock, a.log)
+	a.deliverer = worker.NewDeliverer(client, a.broker, a.clock, a.log) //nolint:contextcheck // it lives on when the start is over
 	a.hub = engine.NewHub()
 	if a.registry, err = a.connectors(); err != nil {
 		return err
 	}
-	a.engine, err = engine.New(engine.Deps{
+	a.engine, err = engine.New(engine.Deps{ //nolint:contextcheck // it lives on when the start is over
 		Store: a.store, Clock: a.clock, Enqueuer: a.deliverer, Notifier: notifier{a.hub, a.broker},
 		Catalogue: catalogue{a.registry}, Log: a.log,
 	}, engine.Config{})
@@ -188,7 +189,7 @@ func (a *app) openWorker(context.Context) (err error) {
 // openServer makes what listens for HTTP: the API, or a few words to operators.
 func (a *app) openServer(context.Context) (err error) {
 	if a.roles.api {
-		return a.openAPI()
+		return a.openAPI() //nolint:contextcheck // it lives on when the start is over
 	}
 	if a.cfg.HTTPAddr != "" {
 		a.server = newOpsServer(a.metrics, map[string]func(context.Context) error{
@@ -208,11 +209,11 @@ func (a *app) run(ctx context.Context, ready func(url string) error) error {
 	if err == nil {
 		select {
 		case <-ctx.Done():
-			a.log.Info("stopping")
+			a.log.InfoContext(ctx, "stopping")
 		case err = <-failed:
 		}
 	}
-	a.stop(endLoops)
+	a.stop(context.WithoutCancel(ctx), endLoops)
 	return err
 }
 
@@ -224,7 +225,7 @@ func (a *app) start(loops context.Context, failed chan<- error, ready func(url s
 		a.loops.Go(func() { notifier{a.hub, a.broker}.listen(loops) })
 	}
 	if a.worker != nil {
-		if err := a.worker.Start(); err != nil {
+		if err := a.worker.Start(); err != nil { //nolint:contextcheck // it lives until it is stopped
 			return err
 		}
 		a.deliverer.Attach(a.worker)
@@ -241,7 +242,7 @@ func (a *app) start(loops context.Context, failed chan<- error, ready func(url s
 	if a.server == nil {
 		return ready("")
 	}
-	l, err := net.Listen("tcp", a.cfg.HTTPAddr)
+	l, err := new(net.ListenConfig).Listen(loops, "tcp", a.cfg.HTTPAddr)
 	if err != nil {
 		return fmt.Errorf("HTTP cannot be served on %q: %w", a.cfg.HTTPAddr, listenCause(err))
 	}
@@ -255,8 +256,7 @@ func (a *app) start(loops context.Context, failed chan<- error, ready func(url s
 
 // listenCause leaves out the address, which the caller names.
 func listenCause(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err
 	}
 	return err
@@ -282,12 +282,11 @@ const (
 )
 
 // stop ends everything in the opposite order of its start.
-func (a *app) stop(endLoops context.CancelFunc) {
-	ctx := context.Background()
+func (a *app) stop(ctx context.Context, endLoops context.CancelFunc) {
 	if a.server != nil {
 		sctx, stop := context.WithTimeout(ctx, serverGrace)
 		if err := a.server.Shutdown(sctx); err != nil {
-			a.log.Warn("requests were cut off", obs.Err(err))
+			a.log.WarnContext(ctx, "requests were cut off", obs.Err(err))
 		}
 		stop()
 	}
@@ -324,7 +323,7 @@ func (a *app) close(ctx context.Context) {
 		errs = append(errs, a.store.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
-		a.log.Warn("not everything closed well", obs.Err(err))
+		a.log.WarnContext(ctx, "not everything closed well", obs.Err(err))
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 
 type devCommand struct {
 	Addr    string `help:"Where HTTP is served; with port 0 a free one is taken. Default: FLOWS_HTTP_ADDR, or 127.0.0.1:8080." placeholder:"HOST:PORT"`
-	DataDir string `default:".flows" help:"Where data and key are kept." type:"path"`
+	DataDir string `default:".flows"                                                                                           help:"Where data and key are kept." type:"path"`
 	Reset   bool   `help:"Begin with no data and a new key."`
 }
 
@@ -116,8 +116,7 @@ func (d *dataDir) close() { d.unlock() }
 
 // pathCause leaves out what the caller says already.
 func pathCause(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err
 	}
 	return err
@@ -151,7 +150,7 @@ func (d *dataDir) key(ctx context.Context, s *store.Store) (devKey, error) {
 		return devKey{}, err
 	}
 	fresh := devKey{Key: made.Full, Workspace: w.ID}
-	raw, err := json.Marshal(fresh)
+	raw, err := json.Marshal(fresh) //nolint:gosec // G117: keeping the key is what the file is for
 	if err != nil {
 		return devKey{}, err
 	}

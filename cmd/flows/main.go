@@ -43,7 +43,7 @@ type program struct {
 type commands struct {
 	Dev         devCommand         `cmd:"" help:"Run everything in one process on embedded storage."`
 	Serve       serveCommand       `cmd:"" help:"Run API, worker and scheduler in one process on PostgreSQL and Redis."`
-	API         apiCommand         `cmd:"" name:"api" help:"Run the API."`
+	API         apiCommand         `cmd:"" help:"Run the API."                                                          name:"api"`
 	Worker      workerCommand      `cmd:"" help:"Run a worker."`
 	Scheduler   schedulerCommand   `cmd:"" help:"Run a scheduler."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema up to date, or show where it stands."`

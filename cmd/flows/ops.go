@@ -20,9 +20,13 @@ type opsServer struct{ http *http.Server }
 func newOpsServer(metrics *prometheus.Registry, checks map[string]func(context.Context) error) *opsServer {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, status int, v any) {
+		body, err := json.Marshal(v)
+		if err != nil {
+			status = http.StatusInternalServerError
+		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(v)
+		_, _ = w.Write(body) // nobody is left to tell
 	}
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"status": "ok"})

@@ -44,7 +44,7 @@ func (schedulerCommand) Run(ctx context.Context, p *program) error {
 
 // workerFlags are those of every command that has a worker in it.
 type workerFlags struct {
-	Concurrency int      `help:"Steps to do at once. Default: FLOWS_WORKER_CONCURRENCY, or 20." placeholder:"N"`
+	Concurrency int      `help:"Steps to do at once. Default: FLOWS_WORKER_CONCURRENCY, or 20."                   placeholder:"N"`
 	Queues      []string `help:"Queues to take from, separated by commas: default, agents, system. Default: all." placeholder:"QUEUE"`
 }
 
@@ -91,7 +91,7 @@ func (p *program) role(ctx context.Context, r roles, addr string, flags workerFl
 		return err
 	}
 	return a.run(ctx, func(url string) error {
-		log.Info("ready", slog.String("command", r.command), slog.String("url", url), slog.String("version", version))
+		log.InfoContext(ctx, "ready", slog.String("command", r.command), slog.String("url", url), slog.String("version", version))
 		return nil
 	})
 }

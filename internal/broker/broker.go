@@ -89,7 +89,7 @@ func (b *Broker) CheckPolicy(ctx context.Context) error {
 		return fmt.Errorf("ask Redis for its maxmemory-policy: %w", err) // a managed Redis may not tell
 	}
 	if policy := got["maxmemory-policy"]; policy != "" && policy != "noeviction" {
-		b.log.ErrorContext(ctx, "Redis drops data when its memory is full: set maxmemory-policy to noeviction",
+		b.log.ErrorContext(ctx, "redis drops data when its memory is full: set its maxmemory-policy to noeviction",
 			slog.String("maxmemory_policy", policy))
 	}
 	return nil
