@@ -111,25 +111,31 @@ func preferredWait(header string) time.Duration {
 	return 0
 }
 
+// firstLook is how soon a run is looked at that nobody has said anything of.
+const firstLook = 50 * time.Millisecond
+
 // awaitEnd waits for the run to end and answers with it, or leaves the answer as
 // it is when the time is over.
 func (a *API) awaitEnd(ctx context.Context, c *fiber.Ctx, ref store.RunRef, wait time.Duration) {
 	ctx, stop := context.WithTimeout(ctx, wait)
 	defer stop()
-	ended, leave := a.feeds.hub.WatchEnd(ref) // before the first look, so that nothing falls between
+	ended, leave := a.feeds.hub.WatchEnd(ref)
 	defer leave()
-	tick := time.NewTicker(feedPoll)
-	defer tick.Stop()
+	// The run may have ended before the watching began, so the first look comes soon.
+	look := time.NewTimer(firstLook)
+	defer look.Stop()
 	closing := c.Context().Done()
-	run, err := a.store.For(ref.Workspace).Run(ctx, ref.Run)
-	for err == nil && !run.Status.Ended() {
+	var run *models.Run
+	var err error
+	for err == nil && (run == nil || !run.Status.Ended()) {
 		select {
 		case <-ctx.Done():
 			return
 		case <-closing:
 			return
 		case <-ended:
-		case <-tick.C:
+		case <-look.C:
+			look.Reset(feedPoll)
 		}
 		run, err = a.store.For(ref.Workspace).Run(ctx, ref.Run)
 	}

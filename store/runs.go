@@ -27,7 +27,7 @@ type RunFilter struct {
 // Run gives a run with everything in its row.
 func (t *Tenant) Run(ctx context.Context, id models.RunID) (*models.Run, error) {
 	r := new(models.Run)
-	if err := t.mine(t.s.db.NewSelect().Model(r)).Where("run.id = ?", id).Scan(ctx); err != nil {
+	if err := t.s.get(ctx, r, selectRun, string(t.ws), string(id)); err != nil {
 		return nil, named("run", id, t.s.err(err))
 	}
 	return r, nil

@@ -38,17 +38,18 @@ func (t *Tenant) CreateWorkflow(ctx context.Context, w *models.Workflow, v *mode
 
 // Workflow gives a workflow.
 func (t *Tenant) Workflow(ctx context.Context, id models.WorkflowID) (*models.Workflow, error) {
-	w, err := t.workflow(ctx, t.s.db, id, false)
-	return w, named("workflow", id, t.s.err(err))
+	w := new(models.Workflow)
+	if err := t.s.get(ctx, w, selectWorkflow, string(t.ws), string(id)); err != nil {
+		return nil, named("workflow", id, t.s.err(err))
+	}
+	return w, nil
 }
 
-func (t *Tenant) workflow(ctx context.Context, db bun.IDB, id models.WorkflowID, lock bool) (*models.Workflow, error) {
+// lockWorkflow reads a workflow that is about to change.
+func (t *Tenant) lockWorkflow(ctx context.Context, tx bun.IDB, id models.WorkflowID) (*models.Workflow, error) {
 	w := new(models.Workflow)
-	q := t.mine(db.NewSelect().Model(w)).Where("workflow.id = ?", id)
-	if lock {
-		// NO KEY: the key stays, so versions and readers of it need not wait.
-		q = t.s.dialect.forUpdate(q, "NO KEY UPDATE")
-	}
+	// NO KEY: the key stays, so versions and readers of it need not wait.
+	q := t.s.dialect.forUpdate(t.mine(tx.NewSelect().Model(w)).Where("workflow.id = ?", id), "NO KEY UPDATE")
 	if err := q.Scan(ctx); err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (t *Tenant) changeWorkflow(
 ) (*models.Workflow, error) {
 	var w *models.Workflow
 	err := t.s.inTx(ctx, func(tx bun.Tx) error {
-		before, err := t.workflow(ctx, tx, id, true)
+		before, err := t.lockWorkflow(ctx, tx, id)
 		if err != nil {
 			return err
 		}
@@ -242,7 +243,7 @@ func (t *Tenant) ActivateVersion(
 func (t *Tenant) ArchiveVersion(ctx context.Context, wf models.WorkflowID, n int, now time.Time) (*models.Version, error) {
 	var v *models.Version
 	err := t.s.inTx(ctx, func(tx bun.Tx) error {
-		w, err := t.workflow(ctx, tx, wf, true) // nobody makes it the current one meanwhile
+		w, err := t.lockWorkflow(ctx, tx, wf) // nobody makes it the current one meanwhile
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,70 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/10ex/flows/models"
+)
+
+// The reads that every started run takes have a fixed text, with their arguments
+// beside it: PostgreSQL prepares them once a connection, where the text that bun
+// writes is parsed and planned anew each time, at several times the cost.
+var (
+	selectRun      = "SELECT " + strings.Join(columnsOf[models.Run](), ", ") + " FROM runs WHERE workspace_id = $1 AND id = $2"
+	selectWorkflow = "SELECT " + strings.Join(columnsOf[models.Workflow](), ", ") + " FROM workflows WHERE workspace_id = $1 AND id = $2"
+)
+
+// columnsOf lists the columns of a model in order.
+func columnsOf[T any]() []string {
+	var out []string
+	typ := reflect.TypeFor[T]()
+	for i := range typ.NumField() {
+		name, _, _ := strings.Cut(typ.Field(i).Tag.Get("bun"), ",")
+		if name != "" && !strings.HasPrefix(name, "table:") {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// get reads one row into dest, a pointer to a model, by a prepared statement.
+func (s *Store) get(ctx context.Context, dest any, query string, keys ...string) error {
+	args := make([]any, len(keys))
+	for i, k := range keys {
+		if strings.ContainsRune(k, 0) || !utf8.ValidString(k) {
+			return sql.ErrNoRows // no row can have such a key, and PostgreSQL does not take it
+		}
+		args[i] = k
+	}
+	query, args = s.dialect.prepared(query, args)
+	rows, err := s.db.DB.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		return sql.ErrNoRows
+	}
+	if err := s.db.ScanRow(ctx, rows, dest); err != nil {
+		return err
+	}
+	return rows.Err()
+}
+
+func (postgres) prepared(query string, args []any) (string, []any) {
+	return query, append([]any{pgx.QueryExecModeCacheStatement}, args...)
+}
+
+// SQLite numbers its parameters with another sign.
+func (sqliteDialect) prepared(query string, args []any) (string, []any) {
+	return strings.ReplaceAll(query, "$", "?"), args
+}
