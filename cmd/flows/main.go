@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -70,7 +71,6 @@ func (p *program) main(ctx context.Context, args []string) (code int) {
 		kong.Description("Durable flows of agents and connectors. Settings are variables of the environment: see flows settings."),
 		kong.Writers(p.stdout, p.stderr),
 		kong.Exit(func(code int) { exited = code; panic(exitNow{}) }),
-		kong.UsageOnError(),
 		kong.Vars{"scopes": scopeNames()},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(p),
@@ -92,8 +92,8 @@ func (p *program) main(ctx context.Context, args []string) (code int) {
 		return exitUsage
 	}
 	if err := parsed.Run(); err != nil {
-		for _, one := range flatten(err) {
-			fmt.Fprintf(p.stderr, "flows: %v\n", one)
+		for line := range strings.SplitSeq(err.Error(), "\n") { // a line for each that was joined
+			fmt.Fprintf(p.stderr, "flows: %s\n", line)
 		}
 		return exitFailed
 	}
@@ -102,14 +102,6 @@ func (p *program) main(ctx context.Context, args []string) (code int) {
 
 // exitNow carries kong's wish to end the process out of it.
 type exitNow struct{}
-
-// flatten takes joined errors apart, to show one a line.
-func flatten(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 1 {
-		return joined.Unwrap()
-	}
-	return []error{err}
-}
 
 // config reads the settings.
 func (p *program) config() (config, error) { return readConfig(p.env) }
