@@ -19,7 +19,7 @@ func TestWithoutRedisRunsAreTakenAndStepsGoOn(t *testing.T) {
 	if !haveServers() {
 		return
 	}
-	alone(t)
+	done := alone(t)
 	const (
 		outage = 10 * time.Second
 		hold   = 8 * time.Second
@@ -82,6 +82,7 @@ func TestWithoutRedisRunsAreTakenAndStepsGoOn(t *testing.T) {
 	f.settle(t, quick)
 	f.settle(t, long)
 	t.Logf("all had ended %s after Redis came back", time.Since(mended))
+	done()
 	require.LessOrEqual(t, time.Since(mended), time.Minute)
 	require.Equal(t, map[string]int{"completed": len(started)}, f.count(t, quick))
 	require.Equal(t, map[string]int{"completed": len(slow)}, f.count(t, long))
@@ -113,11 +114,14 @@ func TestWhatWasAcceptedOutlivesBrokenConnections(t *testing.T) {
 	if !haveServers() {
 		return
 	}
-	alone(t)
+	done := alone(t)
 	const (
 		runs  = 300
 		cuts  = 12
 		pause = 400 * time.Millisecond
+		// patience is longer than the key of a request stays locked whose end could
+		// not be recorded.
+		patience = time.Minute
 	)
 	f := newFleet(t, "plain")
 	f.startAll(t, 2, 2)
@@ -154,7 +158,7 @@ func TestWhatWasAcceptedOutlivesBrokenConnections(t *testing.T) {
 		body, name := fmt.Appendf(nil, `{"payload":{"n":%d}}`, i), fmt.Sprintf("run-%d", i)
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
-		for tries := 0; ; tries++ {
+		for begun := time.Now(); ; {
 			got, err := f.ask("POST", "/workflows/"+wf+"/trigger", body, "Idempotency-Key", name)
 			switch {
 			case err != nil:
@@ -164,7 +168,7 @@ func TestWhatWasAcceptedOutlivesBrokenConnections(t *testing.T) {
 				err := got.read(&made)
 				started[i] = made.ID
 				return err
-			case tries > 300,
+			case time.Since(begun) > patience,
 				got.status != http.StatusServiceUnavailable && got.status != http.StatusConflict,
 				got.header.Get("Retry-After") == "":
 				return fmt.Errorf("trigger: %s %v", got, got.header)
@@ -179,6 +183,7 @@ func TestWhatWasAcceptedOutlivesBrokenConnections(t *testing.T) {
 	stop()
 	t.Logf("%d sessions were ended, %d requests were refused", ended, refused)
 	require.Positive(t, ended)
+	done() // what is left waits for leases to end
 	f.settle(t, wf)
 	require.Equal(t, map[string]int{"completed": runs}, f.count(t, wf), "each request made one run")
 	sum := f.requireTenSteps(t, s, started)

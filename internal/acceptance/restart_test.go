@@ -16,7 +16,7 @@ import (
 // steps run, some are still to come.
 func TestTheEmbeddedInstallationGoesOnWhereItWasKilled(t *testing.T) {
 	t.Parallel()
-	alone(t)
+	done := alone(t)
 	const (
 		runs = 100
 		wait = 3 * time.Second
@@ -55,6 +55,7 @@ func TestTheEmbeddedInstallationGoesOnWhereItWasKilled(t *testing.T) {
 	back := time.Now()
 	require.Equal(t, c.key, again.key, "the key survives")
 	c = again
+	done()
 	c.settle(t, wf)
 	t.Logf("all runs had ended %s after the restart", time.Since(back))
 	require.Equal(t, map[string]int{"completed": runs}, c.count(t, wf))

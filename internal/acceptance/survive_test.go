@@ -16,7 +16,7 @@ func TestAFleetSurvivesTheLossOfAWorkerAndOfRedis(t *testing.T) {
 	if !haveServers() {
 		return
 	}
-	alone(t)
+	done := alone(t)
 	const runs = 500
 	f := newFleet(t, "plain")
 	workers := f.startAll(t, 2, 2)
@@ -42,18 +42,20 @@ func TestAFleetSurvivesTheLossOfAWorkerAndOfRedis(t *testing.T) {
 		s.slow(50 * time.Millisecond) // so that the worker holds steps when it dies
 		victim := workers[0]
 		started := f.triggerAll(t, wf, 16, runs)
-		done := func(n int) func() bool {
+		ended := func(n int) func() bool {
 			return func() bool {
 				return f.number(t, `SELECT count(*) FROM runs WHERE workflow_id = $1 AND status = 'completed'`, wf) >= n
 			}
 		}
-		waitFor(t, endLimit, "some runs to end", done(runs/10))
+		waitFor(t, endLimit, "some runs to end", ended(runs/10))
 		require.NoError(t, f.redis.FlushDB(t.Context()).Err())
-		waitFor(t, endLimit, "more runs to end", done(runs/5))
+		waitFor(t, endLimit, "more runs to end", ended(runs/5))
 		waitFor(t, endLimit, "the worker to hold steps", func() bool {
 			return f.number(t, `SELECT count(*) FROM steps WHERE status = 'running' AND worker_id = $1`, victim.workerID(t)) > 2
 		})
 		killed := victim.kill(t)
+		waitFor(t, endLimit, "what the other worker can do", ended(runs-40)) // it held 20, and the other has 20
+		done()
 		f.settle(t, wf)
 		require.Equal(t, map[string]int{"completed": runs}, f.count(t, wf))
 		sum := f.requireTenSteps(t, s, started)
