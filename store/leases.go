@@ -74,6 +74,18 @@ func (sqliteDialect) renew(ctx context.Context, tx bun.Tx, rows []leaseRow, work
 		Returning("lease_token").Scan(ctx, tokens)
 }
 
+// TakeOver makes everything that was under way due for attention at now: leases
+// end, and what is queued is delivered again. It is for a store that only one
+// process can have open, when that process starts: whoever held a lease is gone,
+// and so is the queue.
+func (s *Store) TakeOver(ctx context.Context, now time.Time) error {
+	return s.alone(func(db bun.IDB) error {
+		_, err := db.NewUpdate().Model((*models.Step)(nil)).Set("attend_at = ?", now).
+			Where("status IN (?)", bun.List([]models.StepStatus{models.StepRunning, models.StepQueued})).Where("attend_at IS NOT NULL").Exec(ctx)
+		return err
+	})
+}
+
 // DueStep is a step that needs attention.
 type DueStep struct {
 	StepRef

@@ -44,6 +44,23 @@ func TestRenewTellsWhichLeasesAreHeld(t *testing.T) {
 	})
 }
 
+func TestTakeOverLeavesNothingToWaitFor(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		ctx := context.Background()
+		now := time.Date(2026, 4, 5, 6, 7, 8, 0, time.UTC)
+		run := newRun(now)
+		later := now.Add(time.Minute)
+		save(t, s, &store.Changes{NewRuns: []*models.Run{run}, NewSteps: []*models.Step{
+			running(run, "a", "ta", later), newStep(run, "b", models.NoIteration, later),
+		}})
+		require.NoError(t, s.TakeOver(ctx, now))
+		due, err := s.DueSteps(ctx, now, 10)
+		require.NoError(t, err)
+		require.Len(t, due, 2)
+	})
+}
+
 func TestRenewDoesNotWaitForTheEngine(t *testing.T) {
 	t.Parallel()
 	if !testkit.HavePostgres() {

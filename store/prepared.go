@@ -43,6 +43,7 @@ func (s *Store) get(ctx context.Context, dest any, query string, keys ...string)
 		args[i] = k
 	}
 	query, args = s.dialect.prepared(query, args)
+	s.statements.Add(1)
 	rows, err := s.db.DB.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err

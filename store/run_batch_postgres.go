@@ -57,6 +57,7 @@ type arrayBatch struct {
 // send executes statements in one round trip. read, if given, is handed the rows
 // of the statement at index readAt.
 func (b *arrayBatch) send(ctx context.Context, q *pgx.Batch, readAt int, read func(pgx.Rows) error) error {
+	b.store.statements.Add(int64(q.Len()))
 	return b.conn.Raw(func(c any) error {
 		res := c.(*stdlib.Conn).Conn().SendBatch(ctx, q)
 		var err error

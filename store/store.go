@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -27,7 +28,8 @@ type Store struct {
 	dialect dialect
 	// write lets one transaction in at a time on SQLite. The database would hold
 	// the others back as well, but by making them poll.
-	write sync.Mutex
+	write      sync.Mutex
+	statements atomic.Int64
 }
 
 // Open connects to the database. It does not touch the schema; see Migrate.
@@ -55,12 +57,33 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		db: bun.NewDB(db, d.bun(), bun.WithDiscardUnknownColumns()), engine: bun.NewDB(edb, d.bun(), bun.WithDiscardUnknownColumns()), dialect: d,
 	}
+	s.db = s.db.WithQueryHook(countStatements{&s.statements})
+	if !d.embedded() {
+		s.engine = s.engine.WithQueryHook(countStatements{&s.statements})
+	} else {
+		s.engine = s.db
+	}
 	if err := s.Ping(ctx); err != nil {
 		_ = s.Close()
 		return nil, err
 	}
 	return s, nil
 }
+
+// Statements counts what was sent to the database so far.
+func (s *Store) Statements() int64 { return s.statements.Load() }
+
+// countStatements counts what goes through bun; what goes past it counts itself.
+type countStatements struct{ n *atomic.Int64 }
+
+// BeforeQuery counts one statement.
+func (c countStatements) BeforeQuery(ctx context.Context, _ *bun.QueryEvent) context.Context {
+	c.n.Add(1)
+	return ctx
+}
+
+// AfterQuery does nothing.
+func (countStatements) AfterQuery(context.Context, *bun.QueryEvent) {}
 
 // Close ends all connections.
 func (s *Store) Close() error { return errors.Join(s.engine.Close(), s.db.Close()) }

@@ -97,11 +97,14 @@ func (a *app) openStore(ctx context.Context) (err error) {
 	if a.store, err = openDatabase(ctx, store.Config{URL: a.cfg.DatabaseURL, MaxConns: a.cfg.DatabaseConns}); err != nil {
 		return err
 	}
+	registerStoreMetrics(a.metrics, a.store)
 	ctx, stop := context.WithTimeout(ctx, startTimeout)
 	defer stop()
 	if a.roles.migrate && a.store.Embedded() {
-		_, err = a.store.Migrate(ctx)
-		return err
+		if _, err = a.store.Migrate(ctx); err != nil {
+			return err
+		}
+		return a.store.TakeOver(ctx, clock.System{}.Now())
 	}
 	err = a.store.CheckSchema(ctx)
 	if errors.Is(err, store.ErrOldSchema) {

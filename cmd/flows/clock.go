@@ -11,7 +11,6 @@ import (
 
 	"github.com/10ex/flows/internal/clock"
 	"github.com/10ex/flows/internal/obs"
-	"github.com/10ex/flows/tasks"
 )
 
 const (
@@ -75,19 +74,5 @@ func (s *clockSync) run(ctx context.Context) {
 				s.log.WarnContext(ctx, "the clock goes on by itself", obs.Err(err))
 			}
 		}
-	}
-}
-
-// registerTaskMetrics shows what became of the tasks a process enqueued.
-func registerTaskMetrics(reg prometheus.Registerer, c *tasks.Client) {
-	for what, read := range map[string]func(tasks.ClientStats) int64{
-		"enqueued": func(s tasks.ClientStats) int64 { return s.Enqueued },
-		"repeated": func(s tasks.ClientStats) int64 { return s.Repeated },
-		"lost":     func(s tasks.ClientStats) int64 { return s.Lost },
-	} {
-		promauto.With(reg).NewCounterFunc(prometheus.CounterOpts{
-			Name: "flows_tasks_delivered_total", Help: "Tasks handed to the queue, by what came of it.",
-			ConstLabels: prometheus.Labels{"result": what},
-		}, func() float64 { return float64(read(c.Stats())) })
 	}
 }

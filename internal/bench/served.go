@@ -26,6 +26,7 @@ import (
 // product is the binary under measurement, as a user runs it.
 type product struct {
 	url, key  string
+	ops       []string // where each role tells its metrics
 	processes []*exec.Cmd
 	http      *http.Client
 }
@@ -45,12 +46,10 @@ func (b *bench) startProduct(ctx context.Context) (p *product, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	addr := ln.Addr().String()
-	_ = ln.Close()
 	env := append(os.Environ(),
 		"FLOWS_DATABASE_URL="+database, "FLOWS_REDIS_URL="+b.redis, "FLOWS_HTTP_ADDR="+addr, "FLOWS_RATE_LIMIT=1000000",
 		"FLOWS_ENCRYPTION_KEY=YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggISE=", "FLOWS_LOG_LEVEL=warn", "FLOWS_WORKER_CONCURRENCY=50",
@@ -81,15 +80,48 @@ func (b *bench) startProduct(ctx context.Context) (p *product, err error) {
 	for _, role := range []string{"api", "worker", "scheduler"} {
 		cmd := exec.Command(bin, role)
 		cmd.Env, cmd.Stderr = env, os.Stderr
-		if role != "api" {
-			cmd.Env = append(slices.Clone(env), "FLOWS_HTTP_ADDR=127.0.0.1:0") // health and metrics of its own
+		at := addr
+		if role != "api" { // health and metrics of its own
+			if at, err = freeAddr(); err != nil {
+				return nil, err
+			}
 		}
+		cmd.Env = append(slices.Clone(env), "FLOWS_HTTP_ADDR="+at)
+		p.ops = append(p.ops, "http://"+at)
 		if err := cmd.Start(); err != nil {
 			return nil, err
 		}
 		p.processes = append(p.processes, cmd)
 	}
 	return p, p.ready(ctx)
+}
+
+// freeAddr finds a port that is free now.
+func freeAddr() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return ln.Addr().String(), ln.Close()
+}
+
+// statements counts what all roles have sent to the database so far.
+func (p *product) statements() (sum float64) {
+	for _, ops := range p.ops {
+		resp, err := p.http.Get(ops + "/metrics")
+		if err != nil {
+			continue
+		}
+		raw, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		for _, line := range strings.Split(string(raw), "\n") {
+			if v, ok := strings.CutPrefix(line, "flows_database_statements_total "); ok {
+				n, _ := strconv.ParseFloat(v, 64)
+				sum += n
+			}
+		}
+	}
+	return sum
 }
 
 func outputJSON(into any, output func(...string) ([]byte, error), args ...string) error {
@@ -269,7 +301,7 @@ func (b *bench) served(ctx context.Context) error {
 		if _, err := p.runOnce(ctx, wf); err != nil { // warm
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		runs, cpu := b.times(s.runs), p.usage(b.servers)
+		runs, cpu, asked := b.times(s.runs), p.usage(b.servers), p.statements()
 		took, lat, err := p.load(ctx, wf, runs, s.clients)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -279,6 +311,7 @@ func (b *bench) served(ctx context.Context) error {
 		if s.clients > 1 {
 			figures[s.name] = steps / took.Seconds()
 			b.add(s.name, "steps/s", "%.0f", figures[s.name])
+			b.add(s.name, "statements/step", "%.2f", (p.statements()-asked)/steps)
 			b.add(s.name, "CPU ms/step", "%s", p.usage(b.servers).perStep(cpu, steps))
 		}
 	}
