@@ -80,6 +80,16 @@ func (h *held) begin(a attempt) bool {
 	return true
 }
 
+// refused notes that a could not be claimed. Meanwhile it may have been claimed here
+// in another way, with the result of the step before it: that one stays.
+func (h *held) refused(a attempt) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.jobs[a] == nil {
+		delete(h.jobs, a)
+	}
+}
+
 // hold notes that a was claimed.
 func (h *held) hold(a attempt, j *job) {
 	h.mu.Lock()

@@ -42,7 +42,9 @@ type fakeEngine struct {
 	released []engine.Lease
 	away     bool // for heartbeats
 
-	finishErrs []error // given to the next calls of Finish
+	offered    func()        // called when a step is claimed with the result of the one before
+	refusal    chan struct{} // if set, a claim that is refused takes until it is closed
+	finishErrs []error       // given to the next calls of Finish
 	beginErrs  []error // given to the next calls of BeginEffect
 
 	claims   chan string
@@ -83,13 +85,21 @@ func (f *fakeEngine) take(step string) *engine.Work {
 }
 
 func (f *fakeEngine) Claim(_ context.Context, req engine.ClaimRequest) (*engine.Work, error) {
+	w, err := f.claim(req.Task.Step)
+	if w == nil && err == nil && f.refusal != nil {
+		<-f.refusal
+	}
+	return w, err
+}
+
+func (f *fakeEngine) claim(step string) (*engine.Work, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.claims <- req.Task.Step
+	f.claims <- step
 	if f.claimErr != nil {
 		return nil, f.claimErr
 	}
-	return f.take(req.Task.Step), nil
+	return f.take(step), nil
 }
 
 func (f *fakeEngine) Finish(_ context.Context, req engine.FinishRequest) (*engine.Work, error) {
@@ -104,6 +114,9 @@ func (f *fakeEngine) Finish(_ context.Context, req engine.FinishRequest) (*engin
 	next := f.work[f.next[req.Lease.Ref.Step]]
 	if next == nil || req.Next == nil || !slices.Contains(req.Next.Queues, next.Queue) {
 		return nil, nil //nolint:nilnil // nothing follows
+	}
+	if f.offered != nil {
+		f.offered()
 	}
 	return f.take(next.Ref.Step), nil
 }

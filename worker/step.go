@@ -172,7 +172,7 @@ func (w *Worker) carryOut(ctx context.Context, s tasks.Step, agent bool) error {
 	claiming := obs.With(ctx, obs.Run(models.RunID(s.Run)), obs.Step(s.Step), obs.Attempt(s.Attempt))
 	work, asked, err := w.claim(claiming, s)
 	if work == nil {
-		w.held.end(a, false)
+		w.held.refused(a)
 		w.slots.release(agent)
 		w.metrics.tasks.WithLabelValues("refused").Inc()
 		return w.judge(claiming, err)

@@ -54,6 +54,28 @@ func TestTasksAreTakenFromEveryQueue(t *testing.T) {
 	}
 }
 
+func TestARefusedHintLeavesTheLeaseOfTheStepAlone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "", worker.Config{Concurrency: 2})
+	b.engine.add("a", "echo", `1`)
+	lease := b.engine.add("b", "block", `2`).Lease
+	b.engine.next["a"] = "b"
+	b.engine.refusal = make(chan struct{})
+	// What follows is offered after the commit, which is before the one who finished
+	// learns that it is its own.
+	b.engine.offered = func() { require.True(t, b.worker.Offer(t.Context(), task("b"))) }
+	require.True(t, b.worker.Offer(t.Context(), task("a")))
+	receive(t, b.connector.started)
+	require.Equal(t, "a", receive(t, b.engine.claims))
+	require.Equal(t, "b", receive(t, b.engine.claims))
+	close(b.engine.refusal)
+	require.Eventually(t, func() bool { return b.worker.Offer(t.Context(), task("c")) }, limit, time.Millisecond, "the slot is given back")
+
+	require.NoError(t, b.worker.Beat(t.Context()))
+	require.Equal(t, []engine.Lease{lease}, receive(t, b.engine.beats))
+	close(b.connector.release)
+}
+
 func TestTheSecondHintCostsNoQuestion(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "", worker.Config{})
