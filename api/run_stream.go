@@ -111,9 +111,6 @@ func preferredWait(header string) time.Duration {
 	return 0
 }
 
-// firstLook is how soon a run is looked at that nobody has said anything of.
-const firstLook = 50 * time.Millisecond
-
 // awaitEnd waits for the run to end and answers with it, or leaves the answer as
 // it is when the time is over.
 func (a *API) awaitEnd(ctx context.Context, c *fiber.Ctx, ref store.RunRef, wait time.Duration) {
@@ -121,8 +118,7 @@ func (a *API) awaitEnd(ctx context.Context, c *fiber.Ctx, ref store.RunRef, wait
 	defer stop()
 	ended, leave := a.feeds.hub.WatchEnd(ref)
 	defer leave()
-	// The run may have ended before the watching began, so the first look comes soon.
-	look := time.NewTimer(firstLook)
+	look := time.NewTicker(feedPoll) // should nobody tell
 	defer look.Stop()
 	closing := c.Context().Done()
 	var run *models.Run
@@ -135,7 +131,6 @@ func (a *API) awaitEnd(ctx context.Context, c *fiber.Ctx, ref store.RunRef, wait
 			return
 		case <-ended:
 		case <-look.C:
-			look.Reset(feedPoll)
 		}
 		run, err = a.store.For(ref.Workspace).Run(ctx, ref.Run)
 	}

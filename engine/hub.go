@@ -11,10 +11,23 @@ import (
 type Hub struct {
 	mu       sync.Mutex
 	watchers map[store.RunRef]map[chan struct{}]bool // true: tell it of the end only
+	// The runs that ended last: who comes to wait for the end of a run it has just
+	// started may come too late to be told.
+	ended     map[store.RunRef]bool
+	lastEnded []store.RunRef // a ring
+	next      int
 }
 
+// endedKept is how many ends are remembered: some seconds' worth.
+const endedKept = 8192
+
 // NewHub makes a Hub.
-func NewHub() *Hub { return &Hub{watchers: map[store.RunRef]map[chan struct{}]bool{}} }
+func NewHub() *Hub {
+	return &Hub{
+		watchers: map[store.RunRef]map[chan struct{}]bool{},
+		ended:    map[store.RunRef]bool{}, lastEnded: make([]store.RunRef, endedKept),
+	}
+}
 
 // Watch gives a channel that receives after the run's log has grown. stop ends
 // the watching and may be called twice.
@@ -22,8 +35,9 @@ func (h *Hub) Watch(ref store.RunRef) (grown <-chan struct{}, stop func()) {
 	return h.watch(ref, false)
 }
 
-// WatchEnd gives a channel that receives after the run has ended, and is silent
-// before: who waits for the end has no use for anything else.
+// WatchEnd gives a channel that receives after the run has ended, at once if that
+// was not long ago, and is silent before: who waits for the end has no use for
+// anything else.
 func (h *Hub) WatchEnd(ref store.RunRef) (ended <-chan struct{}, stop func()) {
 	return h.watch(ref, true)
 }
@@ -36,6 +50,9 @@ func (h *Hub) watch(ref store.RunRef, endOnly bool) (told <-chan struct{}, stop 
 		h.watchers[ref] = map[chan struct{}]bool{}
 	}
 	h.watchers[ref][ch] = endOnly
+	if endOnly && h.ended[ref] {
+		ch <- struct{}{}
+	}
 	return ch, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -51,7 +68,11 @@ func (h *Hub) Publish(notices []Notice) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, n := range notices {
-		for ch, endOnly := range h.watchers[store.RunRef{Workspace: n.Workspace, Run: n.Run}] {
+		ref := store.RunRef{Workspace: n.Workspace, Run: n.Run}
+		if n.Ended {
+			h.remember(ref)
+		}
+		for ch, endOnly := range h.watchers[ref] {
 			if endOnly && !n.Ended {
 				continue
 			}
@@ -61,4 +82,11 @@ func (h *Hub) Publish(notices []Notice) {
 			}
 		}
 	}
+}
+
+// remember keeps the end of a run in place of the oldest one kept.
+func (h *Hub) remember(ref store.RunRef) {
+	delete(h.ended, h.lastEnded[h.next])
+	h.ended[ref], h.lastEnded[h.next] = true, ref
+	h.next = (h.next + 1) % len(h.lastEnded)
 }
