@@ -45,7 +45,7 @@ type fakeEngine struct {
 	offered    func()        // called when a step is claimed with the result of the one before
 	refusal    chan struct{} // if set, a claim that is refused takes until it is closed
 	finishErrs []error       // given to the next calls of Finish
-	beginErrs  []error // given to the next calls of BeginEffect
+	beginErrs  []error       // given to the next calls of BeginEffect
 
 	claims   chan string
 	finished chan engine.FinishRequest
@@ -85,6 +85,7 @@ func (f *fakeEngine) take(step string) *engine.Work {
 }
 
 func (f *fakeEngine) Claim(_ context.Context, req engine.ClaimRequest) (*engine.Work, error) {
+	f.claims <- req.Task.Step
 	w, err := f.claim(req.Task.Step)
 	if w == nil && err == nil && f.refusal != nil {
 		<-f.refusal
@@ -95,7 +96,6 @@ func (f *fakeEngine) Claim(_ context.Context, req engine.ClaimRequest) (*engine.
 func (f *fakeEngine) claim(step string) (*engine.Work, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.claims <- step
 	if f.claimErr != nil {
 		return nil, f.claimErr
 	}
