@@ -233,28 +233,16 @@ func (b bits) join(o bits) {
 	}
 }
 
-// before gives, for every step, the steps from which it can be reached. Steps are
-// visited after all that lead to them, so it is one pass over the edges.
+// before gives, for every step, the steps from which it can be reached.
 func (d *definition) before() []bits {
 	sets := make([]bits, len(d.order))
-	open := make([]int, len(d.order)) // edges that lead here from steps not visited
-	var ready []*node
-	for i, n := range d.order {
+	for i := range sets {
 		sets[i] = make(bits, (len(d.order)+63)/64)
-		if open[i] = len(n.in); open[i] == 0 {
-			ready = append(ready, n)
-		}
 	}
-	for len(ready) > 0 {
-		n := ready[0]
-		ready = ready[1:]
+	for _, n := range d.sorted {
 		for _, e := range n.out {
-			to := e.to.place
-			sets[to].join(sets[n.place])
-			sets[to].add(n.place)
-			if open[to]--; open[to] == 0 {
-				ready = append(ready, e.to)
-			}
+			sets[e.to.place].join(sets[n.place])
+			sets[e.to.place].add(n.place)
 		}
 	}
 	return sets

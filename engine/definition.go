@@ -18,6 +18,7 @@ type definition struct {
 
 	nodes  map[string]*node
 	order  []*node // as the author wrote them
+	sorted []*node // every step after all that lead to it, else as the author wrote them
 	roots  []*node
 	sinks  []*node
 	output *expression.Template // nil: the outputs of the sinks
@@ -30,6 +31,7 @@ type definition struct {
 type node struct {
 	def   *models.GraphStep
 	place int // in the order of the author
+	rank  int // in definition.sorted
 	in    []*edge
 	out   []*edge
 
@@ -103,6 +105,24 @@ func (d *definition) link() {
 			n.following = n.following.Merge(e.to.starting)
 			if len(e.to.in) > 1 {
 				n.joins = append(n.joins, e.to.id())
+			}
+		}
+	}
+	d.sort()
+}
+
+// sort fills in sorted and the ranks.
+func (d *definition) sort() {
+	open := make([]int, len(d.order)) // edges from steps not yet sorted in, by place
+	for i, n := range d.order {
+		open[i] = len(n.in)
+	}
+	d.sorted = append(d.sorted, d.roots...)
+	for i := 0; i < len(d.sorted); i++ {
+		d.sorted[i].rank = i
+		for _, e := range d.sorted[i].out {
+			if open[e.to.place]--; open[e.to.place] == 0 {
+				d.sorted = append(d.sorted, e.to)
 			}
 		}
 	}

@@ -128,18 +128,16 @@ func (e *Engine) Rerun(ctx context.Context, ref store.RunRef, req RerunRequest) 
 	run.RerunOf = &old.ID
 	s := runStarts{run: run, from: req.FromStep}
 	if req.FromStep != "" {
-		if s.kept, err = e.kept(ctx, def, old, req.FromStep); err != nil {
+		if s.earlier, err = e.earlier(ctx, def, old, req.FromStep); err != nil {
 			return nil, err
 		}
 	}
 	return e.start(ctx, def, s)
 }
 
-// kept gives the rows of an earlier run that a rerun from a step goes on from:
-// all that settled there and do not come after the step.
-func (e *Engine) kept(ctx context.Context, def *definition, old *models.Run, from string) ([]*models.Step, error) {
-	n := def.nodes[from]
-	if n == nil {
+// earlier gives the rows of the steps of a run that a rerun goes on from.
+func (e *Engine) earlier(ctx context.Context, def *definition, old *models.Run, from string) ([]*models.Step, error) {
+	if def.nodes[from] == nil {
 		return nil, &models.InvalidError{Fields: []models.FieldError{{
 			Loc: []any{"from_step"}, Msg: fmt.Sprintf("version %d has no step %q", def.version, from), Type: "unknown",
 		}}}
@@ -147,22 +145,7 @@ func (e *Engine) kept(ctx context.Context, def *definition, old *models.Run, fro
 	if !old.Status.Ended() {
 		return nil, models.Conflict(models.CodeInvalidState, "run %s is %s: a rerun from a step needs one that has ended", old.ID, old.Status)
 	}
-	rows, err := e.deps.Store.For(old.WorkspaceID).Steps(ctx, old.ID)
-	if err != nil {
-		return nil, err
-	}
-	below := n.below()
-	return slices.DeleteFunc(rows, func(s *models.Step) bool {
-		settled := s.Status == models.StepCompleted || s.Status == models.StepSkipped || s.Status == models.StepFailed && n.handled(def, s)
-		return !settled || below[s.StepID] || def.nodes[s.StepID] == nil
-	}), nil
-}
-
-// handled tells whether the failure of a step led somewhere, so that it need not
-// be tried again.
-func (n *node) handled(def *definition, s *models.Step) bool {
-	failed := def.nodes[s.StepID]
-	return failed != nil && failed.hasEdge(models.OnError)
+	return e.deps.Store.For(old.WorkspaceID).Steps(ctx, old.ID)
 }
 
 // Pause keeps a run from starting anything new.

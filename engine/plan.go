@@ -105,12 +105,12 @@ type rules struct {
 type happening interface{ happening() }
 
 type (
-	// runStarts creates the run. Kept are rows of an earlier run to go on from,
+	// runStarts creates the run. Earlier are the steps of the run to go on from,
 	// and from the step to start with; both are empty for a run from the start.
 	runStarts struct {
-		run  *models.Run
-		kept []*models.Step
-		from string
+		run     *models.Run
+		earlier []*models.Step
+		from    string
 	}
 	// stepClaimed is a worker taking a queued step.
 	stepClaimed struct {

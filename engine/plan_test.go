@@ -66,6 +66,89 @@ func TestAFailureWithoutAnErrorEdgeHaltsTheRun(t *testing.T) {
 	require.Equal(t, &models.RunError{StepID: "a", Code: "boom", Message: "it broke"}, s.snap.run.Error)
 }
 
+func TestARunThatFailsAsItStartsStartsNothingMore(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"bad","type":"connector","connector":"core","action":"set","if":"payload.missing.deep > 1"},
+		`+step("a")+`,{"id":"w","type":"wait","for":"1h"}],"edges":[]}`)).start()
+	require.Equal(t, map[string]string{"bad": "failed"}, s.statuses())
+	require.Equal(t, models.RunFailed, s.snap.run.Status)
+}
+
+// again starts a rerun of s from a step, with the same graph or another.
+func (s *sim) again(from, graph string) *sim {
+	def := s.def
+	if graph != "" {
+		var errs []models.FieldError
+		def, errs = compile(&models.Version{Graph: parseGraph(s.t.(*testing.T), graph), Number: 2})
+		require.Empty(s.t, errs)
+	}
+	var rows []*models.Step
+	for k, row := range s.snap.steps {
+		if k.iteration == models.NoIteration {
+			rows = append(rows, row)
+		}
+	}
+	next := simOf(s.t, def, string(s.snap.run.Payload))
+	next.snap.run.ID = "run_2"
+	next.do(runStarts{run: next.snap.run, earlier: rows, from: from})
+	return next
+}
+
+func TestARerunFromAStepRunsWhatLeadsToItAndDidNotEnd(t *testing.T) {
+	t.Parallel()
+	chain := `{"steps":[` + step("a") + `,` + step("b") + `,` + step("c") + `],"edges":[{"from":"a","to":"b"},{"from":"b","to":"c"}]}`
+	s := newSim(t, parseGraph(t, chain)).start().fail("a", false).again("b", "")
+	require.Equal(t, map[string]string{"a": "queued"}, s.statuses(), "b starts when a has ended")
+	s.finish("a", `1`).finish("b", `1`).finish("c", `1`)
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+
+	// A version with one step more before the one to start from, and what follows it.
+	s = newSim(t, parseGraph(t, chain)).start().finish("a", `1`).finish("b", `1`).finish("c", `1`)
+	s = s.again("c", `{"steps":[`+step("a")+`,`+step("new")+`,`+step("b")+`,`+step("c")+`],
+		"edges":[{"from":"a","to":"new"},{"from":"new","to":"b"},{"from":"b","to":"c"}]}`)
+	require.Equal(t, map[string]string{"a": "completed", "new": "queued"}, s.statuses())
+	s.finish("new", `1`).finish("b", `1`).finish("c", `1`)
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+}
+
+func TestARerunFromAJoinThatOpenedEarlyOpensItAgain(t *testing.T) {
+	t.Parallel()
+	g := `{"steps":[` + step("a") + `,` + step("b") + `,{"id":"j","type":"connector","connector":"core","action":"set","join":"any"}],
+		"edges":[{"from":"a","to":"j"},{"from":"b","to":"j"}]}`
+	s := newSim(t, parseGraph(t, g)).start().finish("a", `1`).fail("j", false)
+	require.Equal(t, map[string]string{"a": "completed", "b": "cancelled", "j": "failed"}, s.statuses())
+	s = s.again("j", "")
+	require.Equal(t, map[string]string{"a": "completed", "b": "queued", "j": "queued"}, s.statuses())
+	s.finish("j", `1`).finish("b", `1`)
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+}
+
+func TestARerunStartsAStepThatTheEarlierRunDidNotComeTo(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"br","type":"branch"},`+step("x")+`,`+step("y")+`],
+		"edges":[{"from":"br","to":"x","when":"payload.n == 1"},{"from":"br","to":"y","default":true}]}`)).start().finish("x", `1`)
+	s = s.again("y", "")
+	require.Equal(t, map[string]string{"br": "completed", "x": "completed", "y": "queued"}, s.statuses())
+}
+
+func TestARerunKnowsWhatEndedAWait(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"w","type":"wait","event":{"type":"reply","timeout":"1h"}},`+step("f")+`,
+		{"id":"got","type":"connector","connector":"core","action":"set"},{"id":"late","type":"connector","connector":"core","action":"set"}],
+		"edges":[{"from":"w","to":"got"},{"from":"f","to":"got"},{"from":"w","to":"late","on":"timeout"},{"from":"f","to":"late"}]}`)).start()
+	s.now = s.now.Add(time.Hour)
+	s.do(waitDue{theStep("w")})
+	s.fail("f", false)
+	for range 2 { // also of a rerun
+		s = s.again("f", "")
+		require.Equal(t, map[string]string{"w": "completed", "f": "queued", "got": "pending", "late": "pending"}, s.statuses())
+		require.Equal(t, wokenByTimeout, s.row("w").Reason)
+		require.Zero(t, s.row("got").Arrived)
+		require.Equal(t, 1, s.row("late").Arrived)
+		s.fail("f", false)
+	}
+}
+
 func TestAnErrorEdgeTakesTheFailureOn(t *testing.T) {
 	t.Parallel()
 	s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`,`+step("ok")+`,

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/10ex/flows/models"
@@ -15,29 +17,36 @@ func (w *walk) start(h runStarts) error {
 	w.plan.run, w.plan.newRun = &run, true
 	w.log(models.EventRunQueued, nil, nil)
 	if h.from == "" {
-		for _, n := range w.def.roots {
-			if err := w.startStep(n, w.create(n, models.NoIteration)); err != nil {
-				return err
-			}
-		}
-		return nil
+		return w.startSteps(w.def.roots)
 	}
 	return w.startFrom(h)
 }
 
-// startFrom goes on from what an earlier run did: the kept steps are as they
-// were, their edges are settled, and the step to start from starts.
-func (w *walk) startFrom(h runStarts) error {
-	kept := map[string]*models.Step{}
-	for _, old := range h.kept {
-		row := *old
-		row.RunID, row.AttendAt, row.LeaseToken = w.plan.run.ID, nil, ""
-		row.Reason = "kept from the earlier run"
-		k := keyOf(&row)
-		kept[row.StepID] = &row
-		w.plan.steps[k], w.plan.created[k] = &row, true
-		w.plan.order = append(w.plan.order, k)
+// startSteps starts steps that wait for nothing.
+func (w *walk) startSteps(nodes []*node) error {
+	for _, n := range nodes {
+		if w.readRun().Halted {
+			return nil // by one before: what is halted starts nothing more
+		}
+		if err := w.startStep(n, w.create(n, models.NoIteration)); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// reasonKept is the reason of rows that an earlier run has settled, unless they
+// have one that says how they did.
+const reasonKept = "kept from the earlier run"
+
+// startFrom goes on from what an earlier run did. The kept steps are as they were,
+// and their edges are settled. The step to start from starts at once, also where
+// the earlier run did not come to it; but where a step that leads to it was not
+// kept, that one runs again, and the step starts when its edges say so.
+func (w *walk) startFrom(h runStarts) error {
+	first := w.def.nodes[h.from]
+	kept := w.keep(h.earlier, first)
+	atOnce := !slices.ContainsFunc(first.in, func(e *edge) bool { return kept[e.from.id()] == nil })
 	for _, n := range w.def.order {
 		row, ok := kept[n.id()]
 		if !ok {
@@ -45,23 +54,63 @@ func (w *walk) startFrom(h runStarts) error {
 		}
 		live := liveEdges(n, row)
 		for _, e := range n.out {
-			if kept[e.to.id()] == nil && e.to.id() != h.from {
+			if kept[e.to.id()] == nil && (e.to != first || !atOnce) {
 				w.arrivals = append(w.arrivals, arrival{edge: e, live: live(e), reason: fmt.Sprintf("step %q did not lead here in the earlier run", n.id())})
 			}
 		}
 	}
-	first := w.def.nodes[h.from]
-	if err := w.startStep(first, w.create(first, models.NoIteration)); err != nil {
-		return err
+	var begin []*node
+	if atOnce {
+		begin = append(begin, first)
 	}
 	for _, n := range w.def.roots {
 		if kept[n.id()] == nil && n != first {
-			if err := w.startStep(n, w.create(n, models.NoIteration)); err != nil {
-				return err
-			}
+			begin = append(begin, n)
 		}
 	}
-	return nil
+	return w.startSteps(begin)
+}
+
+// keep takes over what settled in an earlier run and does not come after the step
+// to start from. Left out are steps that are another thing in this version, and
+// steps whose only edge comes from one that is not kept: that one runs again, so
+// what follows it does, too.
+func (w *walk) keep(rows []*models.Step, first *node) map[string]*models.Step {
+	earlier := map[string]*models.Step{}
+	for _, row := range rows {
+		earlier[row.StepID] = row
+	}
+	below := first.below()
+	kept := map[string]*models.Step{}
+	for _, n := range w.def.sorted {
+		old := earlier[n.id()]
+		switch {
+		case old == nil, below[n.id()], old.Type != n.def.Type, !n.settledBy(old):
+			continue
+		case len(n.in) == 1 && kept[n.in[0].from.id()] == nil:
+			continue
+		}
+		row := *old
+		row.RunID, row.AttendAt, row.LeaseToken = w.plan.run.ID, nil, ""
+		row.Reason = cmp.Or(row.Reason, reasonKept) // liveEdges reads what ended a wait
+		k := keyOf(&row)
+		kept[row.StepID] = &row
+		w.plan.steps[k], w.plan.created[k] = &row, true
+		w.plan.order = append(w.plan.order, k)
+	}
+	return kept
+}
+
+// settledBy tells whether what follows the step can go on from row. A failure that
+// leads somewhere need not be tried again.
+func (n *node) settledBy(row *models.Step) bool {
+	switch row.Status {
+	case models.StepCompleted, models.StepSkipped:
+		return true
+	case models.StepFailed:
+		return n.hasEdge(models.OnError)
+	}
+	return false
 }
 
 // liveEdges tells which edges of a settled step were taken.
