@@ -493,3 +493,22 @@ func TestARepeatedStartIsTheSameRun(t *testing.T) {
 		require.Len(t, b.queue.take(), 1)
 	})
 }
+
+func TestATraceTellsStepsOfOneMomentInTheirOrder(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		ref := b.start(b.workflow(`{"steps":[{"id":"last","type":"wait","for":"1h"},{"id":"never","type":"connector","connector":"core","action":"set"},
+			{"id":"a_wait","type":"wait","until":"2020-01-01T00:00:00Z"},{"id":"the_branch","type":"branch"},{"id":"skipped","type":"wait","for":"1h"}],
+			"edges":[{"from":"the_branch","to":"a_wait","default":true},{"from":"the_branch","to":"skipped","when":"false"},
+			{"from":"a_wait","to":"last"},{"from":"last","to":"never"}]}`), `{}`)
+		_, err := b.eng.Cancel(b.ctx, ref)
+		require.NoError(t, err)
+		steps, err := b.eng.Trace(b.ctx, ref)
+		require.NoError(t, err)
+		var order []string
+		for _, s := range steps {
+			order = append(order, s.ID)
+		}
+		require.Equal(t, []string{"the_branch", "a_wait", "last", "skipped", "never"}, order)
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/10ex/flows/models"
@@ -82,6 +83,7 @@ func (e *Engine) Trace(ctx context.Context, ref store.RunRef) ([]StepTrace, erro
 			})
 		}
 	}
+	sortByStart(def, rows, earlier)
 	out := make([]StepTrace, 0, len(def.order))
 	seen := map[string]bool{}
 	for _, row := range rows {
@@ -103,6 +105,36 @@ func (e *Engine) Trace(ctx context.Context, ref store.RunRef) ([]StepTrace, erro
 		}
 	}
 	return out, nil
+}
+
+// sortByStart puts steps in the order of their first start, those that never
+// started last. Steps that started in the same moment, as a branch and what it
+// leads to do, stand in the order of the graph.
+func sortByStart(def *definition, rows []*models.Step, earlier map[string][]AttemptTrace) {
+	first := func(row *models.Step) *time.Time {
+		if a := earlier[row.StepID]; len(a) > 0 {
+			return a[0].StartedAt
+		}
+		return row.StartedAt
+	}
+	rank := func(row *models.Step) int {
+		if n := def.nodes[row.StepID]; n != nil {
+			return n.rank
+		}
+		return len(def.sorted)
+	}
+	slices.SortStableFunc(rows, func(a, b *models.Step) int {
+		s, t := first(a), first(b)
+		switch {
+		case s != nil && t != nil && !s.Equal(*t):
+			return s.Compare(*t)
+		case s != nil && t == nil:
+			return -1
+		case s == nil && t != nil:
+			return 1
+		}
+		return rank(a) - rank(b)
+	})
 }
 
 func trace(n *node, row *models.Step, earlier []AttemptTrace) StepTrace {
