@@ -53,7 +53,7 @@ func (a *API) pages(app *fiber.App) {
 func secureHeaders(c *fiber.Ctx, csp string) {
 	c.Set(fiber.HeaderContentSecurityPolicy, csp)
 	c.Set(fiber.HeaderXFrameOptions, "DENY")
-	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
+	c.Set(fiber.HeaderReferrerPolicy, "same-origin") // with less, browsers send our own forms with the origin "null"
 }
 
 func (a *API) page(name string) fiber.Handler {
