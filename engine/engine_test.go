@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -510,5 +511,28 @@ func TestATraceTellsStepsOfOneMomentInTheirOrder(t *testing.T) {
 			order = append(order, s.ID)
 		}
 		require.Equal(t, []string{"the_branch", "a_wait", "last", "skipped", "never"}, order)
+	})
+}
+
+func TestForeachBoundsWhatItGathers(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		ref := b.start(b.workflow(`{"steps":[{"id":"f","type":"connector","connector":"core","action":"set","foreach":"1..17"}],"edges":[]}`), `{}`)
+		large, err := json.Marshal(strings.Repeat("x", 1<<20))
+		require.NoError(t, err)
+		b.work(b.eng, func(*engine.Work) engine.FinishRequest { return engine.FinishRequest{Output: large} })
+		run := b.run(ref)
+		require.Equal(t, models.RunFailed, run.Status)
+		require.Equal(t, &models.RunError{StepID: "f", Code: "foreach_limit", Message: "the outputs of all iterations together exceed 16 MiB"}, run.Error)
+	})
+}
+
+func TestIterationsThatEndTogetherBeginTheNext(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		ref := b.start(b.workflow(`{"steps":[{"id":"f","type":"connector","connector":"core","action":"set","foreach":"1..300","max_parallel":100,"input":{"v":"{{ item }}"}}],"edges":[]}`), `{}`)
+		b.work(b.eng, echo)
+		require.Equal(t, models.RunCompleted, b.run(ref).Status)
+		require.Equal(t, &engine.IterationsTrace{Total: 300, Completed: 300}, b.trace(ref)["f"].Iterations)
 	})
 }

@@ -201,7 +201,7 @@ type runWork struct {
 	snap   *snapshot
 	isNew  bool
 	need   *needs
-	rounds int
+	rounds int // how often steps were found to be missing
 
 	changed bool
 	steps   map[stepKey]*models.Step
@@ -286,7 +286,6 @@ func (g *group) plan(ctx context.Context, tx *store.RunTx) error {
 		for _, rw := range g.runs {
 			if rw.advance(g.now, r) {
 				blocked = true
-				rw.rounds++
 				want.need(rw)
 			}
 		}

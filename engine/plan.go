@@ -29,6 +29,9 @@ type snapshot struct {
 	openKnown bool
 	// iterations are the steps over a list all of whose iterations are in steps.
 	iterations map[string]bool
+	// oversized are the steps over a list whose outputs are too large together to
+	// be read. They are in iterations as well.
+	oversized map[string]bool
 	// havePayload tells an empty payload from one not read.
 	havePayload bool
 
@@ -37,7 +40,7 @@ type snapshot struct {
 }
 
 func newSnapshot(run *models.Run) *snapshot {
-	return &snapshot{run: run, steps: map[stepKey]*models.Step{}, iterations: map[string]bool{}, decoded: map[stepKey]any{}}
+	return &snapshot{run: run, steps: map[stepKey]*models.Step{}, iterations: map[string]bool{}, oversized: map[string]bool{}, decoded: map[stepKey]any{}}
 }
 
 // apply makes the snapshot what the plan makes of the rows.

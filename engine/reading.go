@@ -97,8 +97,8 @@ func (r *reading) expect(rw *runWork, h happening) {
 	}
 }
 
-// need takes up what a plan turned out to need. Who needs more a third time gets
-// every step of the run: a long cascade must not be read step by step.
+// need takes up what a plan turned out to need. Who needs more steps a third time
+// gets every step of the run: a long cascade must not be read step by step.
 func (r *reading) need(rw *runWork) {
 	n := rw.need
 	rw.need = nil
@@ -112,14 +112,22 @@ func (r *reading) need(rw *runWork) {
 	for id := range n.iterations {
 		r.loops = append(r.loops, loopRead{rw, id})
 	}
-	if len(n.steps) == 0 {
-		return
-	}
-	if rw.rounds > 2 {
-		r.all = append(r.all, rw)
-	}
+	steps := false
 	for k := range n.steps {
-		r.step(rw, k, false)
+		if k.iteration == models.NoIteration {
+			steps = true
+			r.step(rw, k, false)
+			continue
+		}
+		// Each of the operations that wait may end an iteration and begin the next.
+		for i := range len(rw.ops) {
+			r.step(rw, stepKey{k.id, k.iteration + i}, false)
+		}
+	}
+	if steps {
+		if rw.rounds++; rw.rounds > 2 {
+			r.all = append(r.all, rw)
+		}
 	}
 }
 
@@ -161,12 +169,25 @@ func (r *reading) read(ctx context.Context, tx *store.RunTx) error {
 		rw.snap.openKnown = true
 	}
 	for _, l := range r.loops {
+		l.rw.snap.iterations[l.step] = true
+		size, err := tx.IterationBytes(ctx, l.rw.ref, l.step)
+		if err != nil {
+			return err
+		}
+		for k, row := range l.rw.steps { // what this group changed is not there yet
+			if k.id == l.step && k.iteration != models.NoIteration {
+				size += int64(len(row.Output))
+			}
+		}
+		if size > maxIterationBytes {
+			l.rw.snap.oversized[l.step] = true
+			continue
+		}
 		rows, err := tx.Iterations(ctx, l.rw.ref, l.step)
 		if err != nil {
 			return err
 		}
 		l.rw.add(rows)
-		l.rw.snap.iterations[l.step] = true
 	}
 	return nil
 }

@@ -10,8 +10,12 @@ import (
 // Bounds of a step over a list: what one transaction can write in good time.
 const (
 	maxIterations     = 10_000
-	maxIterationBytes = 16 << 20 // of all inputs together
+	maxIterationBytes = 16 << 20 // of all inputs together, and of all outputs
 )
+
+// codeForeachLimit is the code of steps over a list that is too long, or whose
+// inputs or outputs are too large.
+const codeForeachLimit = "foreach_limit"
 
 // expand makes the iterations of a step over a list, inputs filled in, and queues
 // the first of them. The step's own row stands for all of them and is over when
@@ -27,7 +31,7 @@ func (w *walk) expand(n *node, row *models.Step) error {
 	items, _ := value.([]any) // compiled as List, so it is one
 	if len(items) > maxIterations {
 		return w.failStep(n, row, &models.StepError{
-			Code: "foreach_limit", Message: fmt.Sprintf("the list has %d items; at most %d are allowed", len(items), maxIterations),
+			Code: codeForeachLimit, Message: fmt.Sprintf("the list has %d items; at most %d are allowed", len(items), maxIterations),
 		})
 	}
 	inputs := make([]json.RawMessage, len(items))
@@ -43,7 +47,7 @@ func (w *walk) expand(n *node, row *models.Step) error {
 		}
 		if total += len(input); total > maxIterationBytes {
 			return w.failStep(n, row, &models.StepError{
-				Code: "foreach_limit", Message: fmt.Sprintf("the inputs of all iterations together exceed %d MiB", maxIterationBytes>>20),
+				Code: codeForeachLimit, Message: fmt.Sprintf("the inputs of all iterations together exceed %d MiB", maxIterationBytes>>20),
 			})
 		}
 		inputs[i] = input
@@ -132,19 +136,18 @@ func (w *walk) iterationFailed(n *node, it *models.Step, failure *models.StepErr
 
 // cancelIterations ends every iteration of a step that has not begun.
 func (w *walk) cancelIterations(parent *models.Step, reason string) error {
-	if !w.snap.openKnown && !w.snap.iterations[parent.StepID] && !w.plan.newRun {
-		w.need.iterations[parent.StepID] = true
-		return errNeed
+	rows, err := w.open()
+	if err != nil {
+		return err
 	}
-	for i := range parent.IterTotal {
-		it, err := w.read(stepKey{parent.StepID, i})
-		switch {
-		case err != nil:
-			return err
-		case it == nil:
-		case it.Status == models.StepPending:
+	for _, it := range rows {
+		if it.StepID != parent.StepID || it.Iteration == models.NoIteration {
+			continue
+		}
+		switch it.Status {
+		case models.StepPending:
 			w.cancelRow(w.change(it), reason)
-		case it.Status == models.StepQueued:
+		case models.StepQueued:
 			w.cancelRow(w.change(it), reason)
 			parent.IterActive--
 		}
@@ -186,6 +189,12 @@ func (w *walk) gather(n *node, parent *models.Step) error {
 		w.need.iterations[parent.StepID] = true
 		return errNeed
 	}
+	w.run().ActiveSteps--
+	if w.snap.oversized[parent.StepID] {
+		return w.failStep(n, parent, &models.StepError{
+			Code: codeForeachLimit, Message: fmt.Sprintf("the outputs of all iterations together exceed %d MiB", maxIterationBytes>>20),
+		})
+	}
 	outputs := make([]json.RawMessage, parent.IterTotal)
 	for i := range outputs {
 		it, err := w.read(stepKey{parent.StepID, i})
@@ -197,7 +206,6 @@ func (w *walk) gather(n *node, parent *models.Step) error {
 			outputs[i] = json.RawMessage("null")
 		}
 	}
-	w.run().ActiveSteps--
 	w.complete(n, parent, mustJSON(outputs), models.OnSuccess)
 	return nil
 }

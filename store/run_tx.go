@@ -145,6 +145,14 @@ func (tx *RunTx) Iterations(ctx context.Context, ref RunRef, step string) ([]*mo
 	})
 }
 
+// IterationBytes tells how large the outputs of a step's iterations are together.
+func (tx *RunTx) IterationBytes(ctx context.Context, ref RunRef, step string) (n int64, err error) {
+	err = tx.tx.NewSelect().Model((*models.Step)(nil)).ColumnExpr("COALESCE(SUM(octet_length(CAST(step.output AS text))), 0)").
+		Where("step.workspace_id = ?", ref.Workspace).Where("step.run_id = ?", ref.Run).
+		Where("step.step_id = ?", step).Where("step.iteration >= 0").Scan(ctx, &n)
+	return n, err
+}
+
 func (tx *RunTx) runSteps(ctx context.Context, ref RunRef, with func(*bun.SelectQuery) *bun.SelectQuery) ([]*models.Step, error) {
 	var rows []*models.Step
 	q := tx.tx.NewSelect().Model(&rows).
