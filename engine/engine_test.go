@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -534,5 +535,71 @@ func TestIterationsThatEndTogetherBeginTheNext(t *testing.T) {
 		b.work(b.eng, echo)
 		require.Equal(t, models.RunCompleted, b.run(ref).Status)
 		require.Equal(t, &engine.IterationsTrace{Total: 300, Completed: 300}, b.trace(ref)["f"].Iterations)
+	})
+}
+
+func TestAValueTooDeepToReadFailsTheStepThatReadsIt(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		ref := b.start(b.workflow(`{"steps":[{"id":"f","type":"connector","connector":"core","action":"set","foreach":"[1]"},
+			{"id":"w","type":"wait","for":"1m"},{"id":"n","type":"connector","connector":"core","action":"set","input":{"v":"{{ steps.f.output }}"}}],
+			"edges":[{"from":"f","to":"w"},{"from":"w","to":"n"}]}`), `{}`)
+		deep := json.RawMessage(strings.Repeat("[", 64) + strings.Repeat("]", 64)) // and one more, as the item of a list
+		b.work(b.eng, func(*engine.Work) engine.FinishRequest { return engine.FinishRequest{Output: deep} })
+		b.clock.Advance(time.Minute)
+		_, err := b.eng.Sweep(b.ctx, 10)
+		require.NoError(t, err)
+		require.Equal(t, &models.RunError{
+			StepID: "n", Code: "expression", Message: `input: the output of step "f": the value nests deeper than 64 levels`,
+		}, b.run(ref).Error)
+	})
+}
+
+func TestAResultThatCannotBePlannedHarmsNothingElse(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		ref := b.start(b.workflow(`{"steps":[{"id":"f","type":"connector","connector":"core","action":"set","foreach":"[1]"}],"edges":[]}`), `{}`)
+		w, err := b.eng.Claim(b.ctx, engine.ClaimRequest{Task: b.queue.take()[0].Task, Worker: "w1"})
+		require.NoError(t, err)
+		_, err = b.eng.Finish(b.ctx, engine.FinishRequest{Lease: w.Lease, Output: json.RawMessage(`{not JSON`)})
+		require.ErrorContains(t, err, "cannot be planned")
+		_, err = b.eng.Finish(b.ctx, engine.FinishRequest{Lease: w.Lease, Output: json.RawMessage(`1`)})
+		require.NoError(t, err)
+		require.Equal(t, models.RunCompleted, b.run(ref).Status)
+	})
+}
+
+func TestAStartRepeatedInAnotherProcessIsTheSameRun(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		wf, other := b.workflow(diamond), b.engine()
+		for range 20 {
+			id := models.RunID(ids.New("run"))
+			errs := make([]error, 4)
+			var wg sync.WaitGroup
+			for i := range errs {
+				e := []*engine.Engine{b.eng, other}[i%2]
+				wg.Go(func() {
+					_, errs[i] = e.Start(b.ctx, engine.StartRequest{Workspace: b.ws, Workflow: wf, ID: id, Payload: json.RawMessage(`{"v":1}`), Trigger: models.TriggerManual})
+				})
+			}
+			wg.Wait()
+			require.NoError(t, errors.Join(errs...))
+			require.Len(t, b.queue.take(), 1)
+		}
+	})
+}
+
+func TestAClosedEngineSaysSo(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		ref := b.start(b.workflow(diamond), `{"v":1}`)
+		e, err := engine.New(engine.Deps{Store: b.store, Clock: b.clock, Enqueuer: b.queue, Notifier: silent{}, Catalogue: catalogue{}}, engine.Config{})
+		require.NoError(t, err)
+		require.NoError(t, e.Close(b.ctx))
+		for range 20 { // it may be handed in all the same
+			_, err = e.Cancel(b.ctx, ref)
+			require.ErrorIs(t, err, models.ErrUnavailable)
+		}
 	})
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"sync"
+	"runtime/debug"
 	"time"
 
 	"github.com/10ex/flows/internal/obs"
@@ -36,8 +36,8 @@ type lane struct {
 	e    *Engine
 	ops  chan *op
 	stop chan struct{}
-	busy bool // the last group was one of several operations
-	wg   sync.WaitGroup
+	gone chan struct{} // closed when the lane has ended
+	busy bool          // the last group was one of several operations
 }
 
 const (
@@ -48,9 +48,8 @@ const (
 
 func (e *Engine) startLanes() {
 	for range e.cfg.Lanes {
-		l := &lane{e: e, ops: make(chan *op, laneQueue), stop: make(chan struct{})}
+		l := &lane{e: e, ops: make(chan *op, laneQueue), stop: make(chan struct{}), gone: make(chan struct{})}
 		e.lanes = append(e.lanes, l)
-		l.wg.Add(1)
 		go l.loop()
 	}
 }
@@ -58,14 +57,14 @@ func (e *Engine) startLanes() {
 // errClosed is what operations after Close get.
 var errClosed = fmt.Errorf("the engine is closed: %w", models.ErrUnavailable)
 
-// Close commits what has been handed in and stops. Nothing may be handed in
-// during or after it.
+// Close commits what has been handed in and stops. What is handed in during or
+// after it may fail with models.ErrUnavailable. It may be called once.
 func (e *Engine) Close(context.Context) error {
 	for _, l := range e.lanes {
 		close(l.stop)
 	}
 	for _, l := range e.lanes {
-		l.wg.Wait()
+		<-l.gone
 	}
 	return nil
 }
@@ -86,6 +85,13 @@ func (e *Engine) do(ctx context.Context, o *op) error {
 	select {
 	case <-o.done:
 		return o.err
+	case <-l.gone:
+		select {
+		case <-o.done: // in its last group
+			return o.err
+		default:
+			return errClosed
+		}
 	case <-ctx.Done():
 		return ctxError(ctx) // it may still be committed; whoever asks again will see
 	}
@@ -100,7 +106,7 @@ func ctxError(ctx context.Context) error {
 }
 
 func (l *lane) loop() {
-	defer l.wg.Done()
+	defer close(l.gone)
 	for {
 		select {
 		case first := <-l.ops:
@@ -179,7 +185,9 @@ func (l *lane) try(group []*op) (*group, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 		g, err := l.e.commitGroup(ctx, group)
 		cancel()
-		if err == nil || !store.TryAgain(err) || tries == maxTries {
+		// A conflict is a run that another process has just started under the same id:
+		// the next try finds it.
+		if again := store.TryAgain(err) || errors.Is(err, models.ErrConflict); !again || tries == maxTries {
 			return g, err
 		}
 		l.e.log.Warn("transaction was given up and is tried again", obs.Attempt(tries), obs.Err(err))
@@ -311,7 +319,7 @@ func (rw *runWork) advance(now time.Time, r rules) (blocked bool) {
 			what = nil // the run exists: the request was repeated
 		}
 		if what != nil {
-			p, need, err := advance(rw.def, rw.snap, what, now, r)
+			p, need, err := advanceSafely(rw.def, rw.snap, what, now, r)
 			if need != nil {
 				rw.need = need
 				return true
@@ -330,6 +338,17 @@ func (rw *runWork) advance(now time.Time, r rules) (blocked bool) {
 		rw.ops = rw.ops[1:]
 	}
 	return false
+}
+
+// advanceSafely makes a fault of a plan one of its operation: a panic would end
+// the process, and the next one would come to the same place.
+func advanceSafely(d *definition, s *snapshot, h happening, now time.Time, r rules) (p *plan, need *needs, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			p, need, err = nil, nil, fmt.Errorf("engine: %T cannot be planned: %v\n%s", h, fault, debug.Stack())
+		}
+	}()
+	return advance(d, s, h, now, r)
 }
 
 // keep makes a plan part of what will be saved.

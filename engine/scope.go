@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/10ex/flows/engine/expression"
@@ -25,7 +27,7 @@ func (w *walk) vars(refs expression.Refs, loop *loopItem) (expression.Vars, erro
 			if w.snap.payload == nil {
 				p, err := expression.Decode(w.readRun().Payload)
 				if err != nil {
-					return nil, err
+					return nil, fmt.Errorf("the payload: %w", err)
 				}
 				w.snap.payload = p
 			}
@@ -68,6 +70,16 @@ func (w *walk) vars(refs expression.Refs, loop *loopItem) (expression.Vars, erro
 	return v, nil
 }
 
+// inScope gives what refs read. A value that cannot be read, for it is too deep, is
+// a failure of the step; err is for what has to be read first.
+func (w *walk) inScope(refs expression.Refs, what string, loop *loopItem) (v expression.Vars, failure *models.StepError, err error) {
+	v, err = w.vars(refs, loop)
+	if err == nil || errors.Is(err, errNeed) {
+		return v, nil, err
+	}
+	return nil, &models.StepError{Code: codeExpression, Message: what + ": " + err.Error()}, nil
+}
+
 func deref[T ~string](p *T) any {
 	if p == nil {
 		return nil
@@ -97,7 +109,7 @@ func (w *walk) stepVars(ref expression.StepRef) (any, error) {
 		value, ok := w.snap.decoded[k]
 		if _, changed := w.plan.steps[k]; changed || !ok {
 			if value, err = expression.Decode(row.Output); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("the output of step %q: %w", ref.ID, err)
 			}
 			if !changed {
 				w.snap.decoded[k] = value
@@ -118,9 +130,9 @@ func (w *walk) stepVars(ref expression.StepRef) (any, error) {
 // eval evaluates p for step n. What goes wrong in the expression is a failure of
 // the step; err is for what has to be read first.
 func (w *walk) eval(p *expression.Program, what string, loop *loopItem) (value any, failure *models.StepError, err error) {
-	vars, err := w.vars(p.Refs(), loop)
-	if err != nil {
-		return nil, nil, err
+	vars, failure, err := w.inScope(p.Refs(), what, loop)
+	if failure != nil || err != nil {
+		return nil, failure, err
 	}
 	value, err = p.Eval(context.Background(), vars)
 	if err != nil {
@@ -143,9 +155,9 @@ func (w *walk) render(n *node, loop *loopItem) (input json.RawMessage, failure *
 	if n.input == nil {
 		return json.RawMessage("{}"), nil, nil
 	}
-	vars, err := w.vars(n.input.Refs(), loop)
-	if err != nil {
-		return nil, nil, err
+	vars, failure, err := w.inScope(n.input.Refs(), "input", loop)
+	if failure != nil || err != nil {
+		return nil, failure, err
 	}
 	input, err = n.input.RenderJSON(context.Background(), vars)
 	if err != nil {

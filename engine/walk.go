@@ -507,9 +507,9 @@ func (w *walk) end(status models.RunStatus) error {
 // steps nothing follows.
 func (w *walk) runOutput() (*models.StepError, error) {
 	if w.def.output != nil {
-		vars, err := w.vars(w.def.output.Refs(), nil)
-		if err != nil {
-			return nil, err
+		vars, failure, err := w.inScope(w.def.output.Refs(), "output", nil)
+		if failure != nil || err != nil {
+			return failure, err
 		}
 		out, err := w.def.output.RenderJSON(context.Background(), vars)
 		if err != nil {
