@@ -364,7 +364,7 @@ func TestALostWorkerIsReplacedAndItsResultDropped(t *testing.T) {
 		require.Equal(t, []engine.Lease{zombie.Lease}, lost)
 		_, err = b.eng.Finish(b.ctx, engine.FinishRequest{Lease: zombie.Lease, Output: json.RawMessage(`1`)})
 		require.ErrorIs(t, err, engine.ErrLeaseLost)
-		require.ErrorIs(t, b.eng.BeginEffect(b.ctx, zombie.Lease), engine.ErrLeaseLost)
+		require.ErrorIs(t, b.eng.BeginEffect(b.ctx, zombie.Lease, false), engine.ErrLeaseLost)
 		b.work(b.eng, echo)
 		require.Equal(t, models.RunCompleted, b.run(ref).Status)
 		require.Len(t, b.trace(ref)["a"].Attempts, 2)

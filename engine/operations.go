@@ -342,13 +342,16 @@ func nextClaim(p *plan, n NextClaim) happening {
 	return nil
 }
 
-// BeginEffect notes that an attempt is about to touch the outside, if the step is
-// still the worker's.
-func (e *Engine) BeginEffect(ctx context.Context, l Lease) error {
-	return e.leased(ctx, l, effectBegins{key: leaseKey(l), token: l.Token})
+// BeginEffect asks whether the step is still the worker's, before it touches the
+// outside. If to do so twice is not as good as once, that it began is noted: should
+// the worker not tell what came of it, the attempt ends as outcome_unknown, and is
+// repeated only where the step has a retry policy that allows it.
+func (e *Engine) BeginEffect(ctx context.Context, l Lease, repeatable bool) error {
+	return e.leased(ctx, l, effectBegins{key: leaseKey(l), token: l.Token, repeatable: repeatable})
 }
 
-// Release hands steps back unfinished. Others may claim them at once.
+// Release hands steps back unfinished. Others may claim them at once, but for those
+// with an effect of which nobody knows whether it happened, see BeginEffect.
 func (e *Engine) Release(ctx context.Context, leases []Lease) error {
 	var errs []error
 	for _, l := range leases {

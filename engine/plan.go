@@ -131,10 +131,12 @@ type (
 		failure    *models.StepError
 		retryAfter time.Duration
 	}
-	// effectBegins is a worker about to touch the outside.
+	// effectBegins is a worker about to touch the outside. Repeatable says that to do
+	// so twice is as good as once.
 	effectBegins struct {
-		key   stepKey
-		token string
+		key        stepKey
+		token      string
+		repeatable bool
 	}
 	// leaseReturned is a worker handing a step back unfinished.
 	leaseReturned struct {

@@ -199,6 +199,34 @@ func TestAWorkerThatIsLostThriceFailsTheStep(t *testing.T) {
 	require.Equal(t, codeWorkerLost, s.snap.run.Error.Code)
 }
 
+func TestAnEffectOfUnknownOutcomeIsRepeatedOnlyWhereTheStepSaysSo(t *testing.T) {
+	t.Parallel()
+	once, twice := step("a"), `{"id":"a","type":"connector","connector":"core","action":"set","retry":{"max_attempts":2}}`
+	for _, c := range []struct {
+		step       string
+		repeatable bool
+		status     models.StepStatus
+		code       string
+	}{
+		{once, false, models.StepFailed, codeOutcomeUnknown},
+		{twice, false, models.StepQueued, codeOutcomeUnknown},
+		{once, true, models.StepQueued, codeWorkerLost},
+	} {
+		s := newSim(t, parseGraph(t, `{"steps":[`+c.step+`],"edges":[]}`)).start()
+		require.Empty(t, s.do(effectBegins{key: theStep("a"), token: s.claim(theStep("a")), repeatable: c.repeatable}).refused)
+		s.now = s.now.Add(testRules.lease)
+		require.Empty(t, s.do(leaseOver{theStep("a")}).refused)
+		require.Equal(t, c.status, s.row("a").Status)
+		require.Equal(t, c.code, s.row("a").Error.Code)
+	}
+	// A worker that stops in the middle of it knows no better.
+	s := newSim(t, parseGraph(t, `{"steps":[`+once+`],"edges":[]}`)).start()
+	token := s.claim(theStep("a"))
+	s.do(effectBegins{key: theStep("a"), token: token})
+	s.do(leaseReturned{key: theStep("a"), token: token})
+	require.Equal(t, codeOutcomeUnknown, s.snap.run.Error.Code)
+}
+
 func TestAReturnedLeaseIsTheSameAttempt(t *testing.T) {
 	t.Parallel()
 	s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`],"edges":[]}`)).start()

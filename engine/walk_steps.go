@@ -232,13 +232,13 @@ func (w *walk) retry(n *node, row *models.Step, failure *models.StepError, due t
 	w.queue(n, row, row.Attempt+1, due)
 }
 
-// beginEffect notes that the attempt is about to touch the outside.
+// beginEffect notes that the attempt is about to do what cannot be done twice.
 func (w *walk) beginEffect(h effectBegins) error {
 	row, err := w.held(h.key, h.token)
 	if err != nil || row == nil {
 		return err
 	}
-	if row.EffectAt == nil {
+	if row.EffectAt == nil && !h.repeatable {
 		row.EffectAt = &w.now
 	}
 	return nil
@@ -255,11 +255,26 @@ func (w *walk) returnLease(h leaseReturned) error {
 		return w.cancelHalted(row, "the run failed before the step ended")
 	}
 	n := w.def.nodes[row.StepID]
+	if row.EffectAt != nil {
+		return w.attemptFailed(n, row, outcomeUnknown(), 0)
+	}
 	deliveries := row.Deliveries + 1 // the task of the last delivery may still hold its id
 	row.Status, row.LeaseToken, row.WorkerID, row.StartedAt, row.Deliveries = models.StepQueued, "", "", nil, deliveries
 	w.deliver(n, row)
 	w.log(models.EventStepQueued, row, map[string]any{"attempt": row.Attempt, "reason": "its worker is stopping"})
 	return nil
+}
+
+// codeOutcomeUnknown is the code of attempts that began an effect outside, of which
+// nobody can tell whether it happened.
+const codeOutcomeUnknown = "outcome_unknown"
+
+// outcomeUnknown may be tried again as far as the step's policy goes: a step without
+// one is not, for its author has not said that twice is better than not at all.
+func outcomeUnknown() *models.StepError {
+	return &models.StepError{
+		Code: codeOutcomeUnknown, Message: "the worker was lost while the step acted outside; it may or may not have happened", Retryable: true,
+	}
 }
 
 // codeWorkerLost is the code of attempts whose worker gave no sign of life.
@@ -275,6 +290,9 @@ func (w *walk) loseLease(h leaseOver) error {
 		return w.refuse("the lease holds")
 	}
 	row = w.change(row)
+	if row.EffectAt != nil && !w.readRun().Halted {
+		return w.attemptFailed(w.def.nodes[row.StepID], row, outcomeUnknown(), 0)
+	}
 	row.Crashes++
 	failure := &models.StepError{Code: codeWorkerLost, Message: "the worker was lost while it ran the step", Retryable: true}
 	n := w.def.nodes[row.StepID]

@@ -64,7 +64,7 @@ type Step struct {
 	AttendAt   *time.Time `bun:"attend_at"`   // when the sweep must look: undelivered, lease over, or wait due
 	LeaseToken string     `bun:"lease_token"` // fences the worker that claimed it
 	WorkerID   string     `bun:"worker_id"`
-	EffectAt   *time.Time `bun:"effect_at"` // when the attempt began to touch the outside
+	EffectAt   *time.Time `bun:"effect_at"` // when the attempt began an effect outside that must not be repeated blindly
 
 	Arrived int `bun:"arrived"` // incoming edges that came in alive
 	Settled int `bun:"settled"` // incoming edges that came in at all

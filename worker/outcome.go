@@ -56,7 +56,8 @@ func (w *Worker) attemptWork(ctx context.Context, work *engine.Work) outcome {
 		err = connectors.Retryable(codeTimeout, "the step did not finish within %s", work.Timeout)
 	}
 	e := connectors.AsError(err)
-	if e.Code == codeInternal && !errors.Is(err, engine.ErrLeaseLost) { // that is told when the result is dropped
+	lost := ctx.Err() != nil || errors.Is(err, engine.ErrLeaseLost) // of which whoever drops the result tells
+	if e.Code == codeInternal && !lost {
 		w.log.ErrorContext(ctx, "a step failed for reasons of our own", obs.Err(cause(e)))
 	}
 	out.err = &models.StepError{Code: e.Code, Message: e.Message, Status: e.Status, Retryable: e.Retryable}
@@ -87,7 +88,7 @@ func (w *Worker) call(ctx context.Context, work *engine.Work) (connectors.Respon
 	req := connectors.Request{
 		Action: work.Step.Action, Input: work.Input, IdempotencyKey: work.IdempotencyKey,
 		WorkspaceID: string(work.Ref.Workspace), RunID: string(work.Ref.Run), StepID: work.Ref.Step, Attempt: work.Attempt,
-		BeforeEffect: func(ctx context.Context) error { return w.beginEffect(ctx, work.Lease) },
+		BeforeEffect: func(ctx context.Context) error { return w.beginEffect(ctx, work) },
 	}
 	if work.Ref.Iteration >= 0 {
 		req.Iteration = &work.Ref.Iteration
@@ -124,9 +125,15 @@ func (w *Worker) callAgent(ctx context.Context, work *engine.Work, req connector
 	return resp, err
 }
 
-// beginEffect asks leave to touch the outside.
-func (w *Worker) beginEffect(ctx context.Context, lease engine.Lease) error {
-	return patiently(ctx, func() error { return w.deps.Engine.BeginEffect(ctx, lease) })
+// beginEffect asks leave to touch the outside. Agents are called with the key of the
+// effect, so calling them twice is safe.
+func (w *Worker) beginEffect(ctx context.Context, work *engine.Work) error {
+	repeatable := true
+	if work.Step.Type == models.StepTypeConnector {
+		action, known := w.deps.Connectors.Action(work.Step.Connector, work.Step.Action)
+		repeatable = known && action.Idempotent
+	}
+	return patiently(ctx, func() error { return w.deps.Engine.BeginEffect(ctx, work.Lease, repeatable) })
 }
 
 // patiently asks the database until it answers, for as long as the step may take:

@@ -42,10 +42,11 @@ type fakeEngine struct {
 	released []engine.Lease
 	away     bool // for heartbeats
 
-	offered    func()        // called when a step is claimed with the result of the one before
-	refusal    chan struct{} // if set, a claim that is refused takes until it is closed
-	finishErrs []error       // given to the next calls of Finish
-	beginErrs  []error       // given to the next calls of BeginEffect
+	offered    func()          // called when a step is claimed with the result of the one before
+	refusal    chan struct{}   // if set, a claim that is refused takes until it is closed
+	finishErrs []error         // given to the next calls of Finish
+	beginErrs  []error         // given to the next calls of BeginEffect
+	effects    map[string]bool // by step: whether the effect that began may be repeated
 
 	claims   chan string
 	finished chan engine.FinishRequest
@@ -55,7 +56,7 @@ type fakeEngine struct {
 
 func newFakeEngine() *fakeEngine {
 	return &fakeEngine{
-		lease: 20 * time.Second, work: map[string]*engine.Work{}, next: map[string]string{}, lost: map[string]bool{},
+		lease: 20 * time.Second, work: map[string]*engine.Work{}, next: map[string]string{}, lost: map[string]bool{}, effects: map[string]bool{},
 		claims: make(chan string, 1000), finished: make(chan engine.FinishRequest, 1000),
 		woken: make(chan string, 1000), beats: make(chan []engine.Lease, 1000),
 	}
@@ -121,9 +122,10 @@ func (f *fakeEngine) Finish(_ context.Context, req engine.FinishRequest) (*engin
 	return f.take(next.Ref.Step), nil
 }
 
-func (f *fakeEngine) BeginEffect(context.Context, engine.Lease) error {
+func (f *fakeEngine) BeginEffect(_ context.Context, l engine.Lease, repeatable bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.effects[l.Ref.Step] = repeatable
 	if len(f.beginErrs) == 0 {
 		return nil
 	}
@@ -169,9 +171,9 @@ type testConnector struct {
 
 func (c *testConnector) Spec() connectors.Spec {
 	spec := connectors.Spec{Slug: "test", Name: "Test", Description: "For tests."}
-	for _, name := range []string{"echo", "block", "panic", "fail", "effect"} {
+	for _, name := range []string{"echo", "block", "panic", "fail", "effect", "keyed"} {
 		spec.Actions = append(spec.Actions, connectors.Action{
-			Name: name, Description: name, Input: json.RawMessage(`{}`), Output: json.RawMessage(`{}`),
+			Name: name, Description: name, Input: json.RawMessage(`{}`), Output: json.RawMessage(`{}`), Idempotent: name == "keyed",
 		})
 	}
 	return spec
@@ -192,7 +194,7 @@ func (c *testConnector) Do(ctx context.Context, r connectors.Request) (connector
 		return connectors.Response{}, connectors.RetryAfter(7*time.Second, &connectors.Error{
 			Code: "http_503", Message: "the server answered 503", Status: 503,
 		})
-	case "effect":
+	case "effect", "keyed":
 		if err := r.Begin(ctx); err != nil {
 			return connectors.Response{}, err
 		}

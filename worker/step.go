@@ -264,6 +264,10 @@ func (w *Worker) finish(ctx context.Context, req engine.FinishRequest, agent boo
 		if err == nil || errors.Is(err, engine.ErrLeaseLost) {
 			break
 		}
+		if ctx.Err() != nil { // the lease is over; whose fault the error is does not matter
+			err = context.Cause(ctx)
+			break
+		}
 		if !errors.Is(err, models.ErrUnavailable) {
 			if req.Error != nil && req.Error.Code == codeInternal {
 				break

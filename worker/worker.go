@@ -28,7 +28,7 @@ import (
 type Engine interface {
 	Claim(ctx context.Context, req engine.ClaimRequest) (*engine.Work, error)
 	Finish(ctx context.Context, req engine.FinishRequest) (*engine.Work, error)
-	BeginEffect(ctx context.Context, lease engine.Lease) error
+	BeginEffect(ctx context.Context, lease engine.Lease, repeatable bool) error
 	Heartbeat(ctx context.Context, worker string, leases []engine.Lease) (lost []engine.Lease, err error)
 	Release(ctx context.Context, leases []engine.Lease) error
 	Wake(ctx context.Context, task tasks.Step) error

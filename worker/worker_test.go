@@ -54,6 +54,17 @@ func TestTasksAreTakenFromEveryQueue(t *testing.T) {
 	}
 }
 
+func TestAnEffectSaysWhetherItMayBeRepeated(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "", worker.Config{})
+	for _, action := range []string{"effect", "keyed"} {
+		b.engine.add(action, action, `1`)
+		require.True(t, b.worker.Offer(t.Context(), task(action)))
+		require.Nil(t, receive(t, b.engine.finished).Error)
+	}
+	require.Equal(t, map[string]bool{"effect": false, "keyed": true}, b.engine.effects)
+}
+
 func TestARefusedHintLeavesTheLeaseOfTheStepAlone(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "", worker.Config{Concurrency: 2})
