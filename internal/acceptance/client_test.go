@@ -179,6 +179,14 @@ func (c *client) triggerAll(t *testing.T, workflow string, clients, n int) []str
 	return started
 }
 
+// triggerMore starts n runs that nobody has to remember.
+func (c *client) triggerMore(t *testing.T, workflow string, n int) {
+	t.Helper()
+	inParallel(t, n, n, func(i int) error {
+		return c.want(http.StatusAccepted, "POST", "/workflows/"+workflow+"/trigger", map[string]any{"payload": map[string]int{"n": i}}, nil)
+	})
+}
+
 // has tells whether there is a run of the workflow in one of the statuses.
 func (c *client) has(workflow, statuses string) (bool, error) {
 	var found items[run]

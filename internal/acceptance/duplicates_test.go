@@ -69,5 +69,6 @@ func TestRepeatedDeliveriesDoNothing(t *testing.T) {
 		}
 	}
 	f.requireNothingLeft(t)
+	f.requireEmptyQueue(t)
 	f.requireNoErrors(t)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -39,8 +40,8 @@ type fleet struct {
 func haveServers() bool { return testkit.HavePostgres() && testkit.HaveRedis() }
 
 // newFleet prepares everything and starts the API. build names how the product is
-// built; env is told to every process.
-func newFleet(t *testing.T, build string, env ...string) *fleet {
+// built.
+func newFleet(t *testing.T, build string) *fleet {
 	t.Helper()
 	f := &fleet{path: binary(t, build)}
 	database, err := url.Parse(testkit.PostgresURL(t))
@@ -61,10 +62,10 @@ func newFleet(t *testing.T, build string, env ...string) *fleet {
 	var proxied string
 	f.cable, proxied = newProxy(t, direct)
 
-	f.env = append([]string{
+	f.env = []string{
 		"FLOWS_DATABASE_URL=" + database.String(), "FLOWS_REDIS_URL=" + proxied,
 		"FLOWS_ALLOW_PRIVATE_NETWORKS=true", "FLOWS_RATE_LIMIT=1000000",
-	}, env...)
+	}
 	f.command(t, "migrate")
 	f.api = f.start(t, "api", "--addr", "127.0.0.1:0")
 	f.workspace, f.client = f.tenant(t, f.api.ready(t).URL)
@@ -124,26 +125,35 @@ func (f *fleet) number(t *testing.T, query string, args ...any) (n int) {
 }
 
 // requireNothingLeft checks what must hold once all runs have ended: nothing is
-// open, nothing asks for attention, nothing lies dead in the queue, and what is
-// still on its way there is thrown away by whoever takes it.
+// open, nothing asks for attention, and nothing is given up in the queue.
 func (f *fleet) requireNothingLeft(t *testing.T) {
 	t.Helper()
 	require.Zero(t, f.number(t, `SELECT count(*) FROM steps WHERE attend_at IS NOT NULL OR status IN ('queued', 'running', 'waiting')`))
 	require.Zero(t, f.number(t, `SELECT count(*) FROM runs WHERE active_steps <> 0 OR waiting_steps <> 0 OR finished_at IS NULL`))
 	require.Zero(t, f.number(t, `SELECT count(*) FROM waits`))
+	f.queued(t)
+}
+
+// requireEmptyQueue checks that what is still queued when all is done is thrown
+// away at once by whoever takes it.
+func (f *fleet) requireEmptyQueue(t *testing.T) {
+	t.Helper()
+	waitFor(t, time.Minute, "an empty queue", func() bool { return f.queued(t) == 0 })
+}
+
+// queued counts the tasks that wait or are worked on. None may be archived.
+func (f *fleet) queued(t *testing.T) (n int) {
+	t.Helper()
 	inspector := asynq.NewInspectorFromRedisClient(f.redis)
-	waitFor(t, endLimit, "an empty queue", func() bool {
-		left := 0
-		for queue := range tasks.Queues {
-			info, err := inspector.GetQueueInfo(queue)
-			if err != nil { // it was never used
-				continue
-			}
-			require.Zero(t, info.Archived, "nothing is given up in the queue")
-			left += info.Pending + info.Active
+	for queue := range tasks.Queues {
+		info, err := inspector.GetQueueInfo(queue)
+		if err != nil { // it was never used
+			continue
 		}
-		return left == 0
-	})
+		require.Zero(t, info.Archived)
+		n += info.Pending + info.Active
+	}
+	return n
 }
 
 // requireNoErrors checks what all processes have said.

@@ -197,7 +197,7 @@ func (f *fleet) requireTooLarge(t *testing.T) {
 		if i%2 == 1 {
 			content = io.MultiReader(content) // whose length nobody knows
 		}
-		req, err := http.NewRequest("POST", f.url+base+"/workflows", content)
+		req, err := http.NewRequest(http.MethodPost, f.url+base+"/workflows", content)
 		if err != nil {
 			return err
 		}
@@ -240,7 +240,7 @@ func (f *fleet) rows(t *testing.T) map[string]int {
 // memory is how many bytes the API holds.
 func (f *fleet) memory(t *testing.T) int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", f.url+"/metrics", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+"/metrics", nil)
 	require.NoError(t, err)
 	got, err := f.send(req)
 	require.NoError(t, err)
@@ -257,7 +257,7 @@ type things struct{ workflow, run, agent, key string }
 // path fills the parameters of a route in. ok is false where none of them is the
 // id of something that a workspace has.
 func (x things) path(route string) (path string, ok bool) {
-	ids := ""
+	var ids string
 	switch {
 	case strings.Contains(route, "/workflows/{"):
 		ids = x.workflow
@@ -312,7 +312,7 @@ func TestAnotherWorkspaceIsAsIfItHadNeverBeen(t *testing.T) {
 			Operation string `json:"operationId"`
 		}
 	}
-	req, err := http.NewRequestWithContext(t.Context(), "GET", f.url+"/openapi.json", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+"/openapi.json", nil)
 	require.NoError(t, err)
 	described, err := f.send(req)
 	require.NoError(t, err)

@@ -24,20 +24,19 @@ type record struct {
 
 // sink is the outside: an HTTP server that keeps account of who asked what, by the
 // run and step that a request names in its body. The path /do takes, in its query,
-// fail: answer 503 to the first request with a key; and hold: take so many
-// milliseconds for an answer.
+// fail: answer 503 to the first request of an effect; and hold: take so many
+// milliseconds to answer the first one, whose answer repeats get at once.
 type sink struct {
 	url string
 
 	mu     sync.Mutex
 	seen   map[effect]*record
-	failed map[string]bool // by key
 	slower time.Duration
 }
 
 func newSink(t *testing.T) *sink {
 	t.Helper()
-	s := &sink{seen: map[effect]*record{}, failed: map[string]bool{}}
+	s := &sink{seen: map[effect]*record{}}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	s.url = server.URL
@@ -61,12 +60,14 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	rec.keys, rec.at = append(rec.keys, key), append(rec.at, time.Now())
 	count := len(rec.keys)
-	fail := r.URL.Query().Has("fail") && !s.failed[key]
+	fail := count == 1 && r.URL.Query().Has("fail")
 	if fail {
-		s.failed[key] = true
 		rec.refused++
 	}
-	wait := s.slower + time.Duration(hold)*time.Millisecond
+	wait := s.slower
+	if count == 1 {
+		wait += time.Duration(hold) * time.Millisecond
+	}
 	s.mu.Unlock()
 
 	if fail {
@@ -105,15 +106,4 @@ func (s *sink) of(run, step string) record {
 		return record{}
 	}
 	return record{slices.Clone(rec.keys), slices.Clone(rec.at), slices.Clone(rec.gone), rec.refused}
-}
-
-// total counts all requests.
-func (s *sink) total() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, rec := range s.seen {
-		n += len(rec.keys)
-	}
-	return n
 }

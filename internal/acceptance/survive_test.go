@@ -34,6 +34,7 @@ func TestAFleetSurvivesTheLossOfAWorkerAndOfRedis(t *testing.T) {
 		sum := f.requireTenSteps(t, s, started)
 		require.Zero(t, sum, "no worker was lost, so nothing was done twice")
 		f.requireNothingLeft(t)
+		f.requireEmptyQueue(t)
 		f.requireNoErrors(t)
 	})
 
