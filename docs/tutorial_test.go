@@ -15,7 +15,7 @@ func TestTutorial(t *testing.T) {
 		require.Contains(t, out, `"valid":false`)
 		require.Contains(t, out, `"loc":["body","graph","steps",0,"type"]`)
 		require.Contains(t, out, `"loc":["body","payload","amount"]`)
-		require.Contains(t, out, `The run goes on when: step \"ask\" waits for a person's approval: Send an offer this large? until `)
+		require.Contains(t, out, `Step \"ask\" waits until `)
 		require.Contains(t, out, `"currency":"EUR"`)
 		require.Contains(t, out, `"output":{"sent":true,"why":null}`)
 		require.Equal(t, 2, strings.Count(out, "event: run.completed\n"), out)

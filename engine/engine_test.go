@@ -381,7 +381,7 @@ func TestWaitsAreWokenBySweepWhenDue(t *testing.T) {
 		why, err := b.eng.Why(b.ctx, ref)
 		require.NoError(t, err)
 		require.Equal(t, "timer", why.WaitingOn[0].Kind)
-		require.Equal(t, `The run goes on when: step "w" waits for its time until 2026-05-03T08:00:00Z.`, why.Summary)
+		require.Equal(t, `Step "w" waits until 2026-05-03T08:00:00Z.`, why.Summary)
 		b.clock.Advance(48 * time.Hour)
 		res, err := b.eng.Sweep(b.ctx, 100)
 		require.NoError(t, err)

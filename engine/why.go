@@ -61,7 +61,7 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 	switch row.Status {
 	case models.StepPending:
 		on.Kind = "join"
-		on.Detail = fmt.Sprintf("%d of %d incoming edges have settled", row.Settled, len(n.in))
+		on.Detail = fmt.Sprintf("the rest of its incoming edges: %d of %d have settled", row.Settled, len(n.in))
 	case models.StepWaiting:
 		on.Since, on.Until = row.StartedAt, row.WakeAt
 		switch {
@@ -73,7 +73,7 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 				on.Detail += ": " + n.def.Approval.Prompt
 			}
 		default:
-			on.Kind, on.Detail = "timer", "its time"
+			on.Kind, on.Detail = "timer", "a timer"
 		}
 	case models.StepRunning:
 		on.Kind, on.Since = "worker", row.StartedAt
@@ -101,25 +101,39 @@ func openSummary(run *models.Run, on []WaitingOn) string {
 			parts = append(parts, "and more")
 			break
 		}
-		s := fmt.Sprintf("step %q waits for %s", w.StepID, w.Detail)
-		if w.Kind == "worker" {
-			s = fmt.Sprintf("step %q is being executed: %s", w.StepID, w.Detail)
-		}
-		if w.Until != nil {
-			s += " until " + w.Until.UTC().Format(time.RFC3339)
-		}
-		parts = append(parts, s)
+		parts = append(parts, inWords(w))
 	}
 	text := strings.Join(parts, "; ")
+	end := "."
+	if strings.HasSuffix(text, ".") || strings.HasSuffix(text, "?") || strings.HasSuffix(text, "!") {
+		end = "" // a prompt or message brings its own
+	}
 	switch {
 	case run.Status == models.RunPaused && text == "":
 		return "The run is paused; nothing goes on until it is resumed."
 	case run.Status == models.RunPaused:
-		return "The run is paused; nothing new starts until it is resumed. Then: " + text + "."
+		return "The run is paused; nothing new starts until it is resumed. Then: " + text + end
 	case run.Halted:
-		return fmt.Sprintf("Step %q failed, so the run will fail; %s.", run.Error.StepID, text)
+		return fmt.Sprintf("Step %q failed, so the run will fail; %s%s", run.Error.StepID, text, end)
 	}
-	return "The run goes on when: " + text + "."
+	if text == "" { // it has moved on since it was read
+		return "The run waits for nothing."
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + end
+}
+
+func inWords(w WaitingOn) string {
+	if w.Kind == "worker" {
+		return fmt.Sprintf("step %q is being executed: %s", w.StepID, w.Detail)
+	}
+	s := fmt.Sprintf("step %q waits", w.StepID)
+	if w.Until != nil {
+		s += " until " + w.Until.UTC().Format(time.RFC3339)
+	}
+	if w.Kind == "timer" {
+		return s
+	}
+	return s + " for " + w.Detail
 }
 
 func endSummary(run *models.Run) string {
