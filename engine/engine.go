@@ -37,6 +37,9 @@ type Delivery struct {
 	Task tasks.Step
 	Wake bool      // a wait ends, rather than a step begins
 	At   time.Time // not before; zero means now
+	// Begun says that a worker took the step in the same commit: it need not be
+	// offered to anybody, only be seen in the queue.
+	Begun bool
 }
 
 // Notice says how far a run's log has grown.

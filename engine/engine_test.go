@@ -302,6 +302,7 @@ func TestFinishClaimsTheSuccessorInTheSameCommit(t *testing.T) {
 		require.Equal(t, string(ref.Run)+":b", next.IdempotencyKey)
 		ds := b.queue.take()
 		require.Len(t, ds, 1, "its task is enqueued all the same")
+		require.True(t, ds[0].Begun)
 		again, err := b.eng.Claim(b.ctx, engine.ClaimRequest{Task: ds[0].Task, Worker: "w2"})
 		require.NoError(t, err)
 		require.Nil(t, again)

@@ -414,7 +414,11 @@ func (e *Engine) handOver(g *group) {
 	var notices []Notice
 	for _, rw := range g.runs {
 		for _, p := range rw.plans {
-			deliveries = append(deliveries, p.deliveries...)
+			for _, d := range p.deliveries {
+				row := rw.steps[stepKey{d.Task.Step, d.Task.Iteration}]
+				d.Begun = !d.Wake && row.Status == models.StepRunning
+				deliveries = append(deliveries, d)
+			}
 		}
 		if rw.changed {
 			r := rw.snap.run

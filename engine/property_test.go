@@ -44,7 +44,11 @@ func drawGraph(t *rapid.T, wild bool) *models.Graph {
 			s.Retry = &models.Retry{MaxAttempts: &attempts}
 		}
 		if rapid.IntRange(0, 9).Draw(t, "if") == 0 {
-			s.If = rapid.SampledFrom([]string{"payload.n > 0", "payload.n > 1"}).Draw(t, "condition")
+			conditions := []string{"payload.n > 0", "payload.n > 1"}
+			if wild {
+				conditions = append(conditions, "payload.missing.deep > 1") // fails
+			}
+			s.If = rapid.SampledFrom(conditions).Draw(t, "condition")
 		}
 		g.Steps = append(g.Steps, s)
 	}

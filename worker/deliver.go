@@ -78,9 +78,11 @@ func (d *Deliverer) Enqueue(ctx context.Context, deliveries []engine.Delivery) {
 				one.Task.Queue = tasks.QueueSystem
 			}
 		}
-		if ahead := one.At.Sub(now); !one.At.IsZero() && ahead > 0 {
+		switch ahead := one.At.Sub(now); {
+		case one.Begun: // whoever took it is at it
+		case !one.At.IsZero() && ahead > 0:
 			d.setAlarm(ctx, one, ahead)
-		} else {
+		default:
 			d.offer(ctx, one)
 		}
 		d.put(one)

@@ -28,13 +28,15 @@ func TestADeliveryGoesToAFreeSlotAndIntoTheQueue(t *testing.T) {
 	d := deliverer(t, b)
 	d.Attach(b.worker)
 	b.engine.add("a", "echo", `1`)
-	d.Enqueue(t.Context(), []engine.Delivery{{Task: task("a")}, {Task: task("pause"), Wake: true}})
+	d.Enqueue(t.Context(), []engine.Delivery{{Task: task("begun"), Begun: true}, {Task: task("a")}, {Task: task("pause"), Wake: true}})
 	require.Equal(t, "a", receive(t, b.engine.finished).Lease.Ref.Step)
 	require.Equal(t, "pause", receive(t, b.engine.woken))
+	require.Equal(t, "a", receive(t, b.engine.claims), "what has begun is not offered")
+	require.Empty(t, b.engine.claims)
 	d.Close()
 	inspector := asynq.NewInspectorFromRedisClient(b.broker.Client())
-	for queue, id := range map[string]string{tasks.QueueDefault: "run_1:a:1:0"} {
-		info, err := inspector.GetTaskInfo(queue, id)
+	for _, id := range []string{"run_1:a:1:0", "run_1:begun:1:0"} {
+		info, err := inspector.GetTaskInfo(tasks.QueueDefault, id)
 		require.NoError(t, err, "what is offered is queued all the same")
 		require.Equal(t, asynq.TaskStatePending, info.State)
 	}
