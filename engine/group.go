@@ -220,7 +220,7 @@ type runWork struct {
 }
 
 func (e *Engine) commitGroup(ctx context.Context, ops []*op) (*group, error) {
-	g := &group{e: e, now: e.deps.Clock.Now()}
+	g := &group{e: e}
 	byRef := map[store.RunRef]*runWork{}
 	var refs []store.RunRef
 	for _, o := range ops {
@@ -235,6 +235,8 @@ func (e *Engine) commitGroup(ctx context.Context, ops []*op) (*group, error) {
 		rw.ops = append(rw.ops, o)
 	}
 	err := e.deps.Store.WithRuns(ctx, refs, func(tx *store.RunTx) (*store.Changes, error) {
+		// Read with the locks in hand: what waited for them comes after what held them.
+		g.now = e.deps.Clock.Now()
 		if err := g.prepare(ctx, tx); err != nil {
 			return nil, err
 		}
