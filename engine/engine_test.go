@@ -604,3 +604,30 @@ func TestAClosedEngineSaysSo(t *testing.T) {
 		}
 	})
 }
+
+func TestAStepThatCannotBeAttendedToKeepsNobodyFromIt(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		b.queue.lost = true
+		wf := b.workflow(diamond)
+		broken := b.start(wf, `{"v":1}`)
+		// A run whose version is not there: nothing of it can be planned.
+		require.NoError(t, b.store.WithRuns(b.ctx, nil, func(*store.RunTx) (*store.Changes, error) {
+			run := *b.run(broken)
+			run.ID, run.WorkflowVersion = models.RunID(ids.New("run")), 99
+			now := b.clock.Now()
+			return &store.Changes{NewRuns: []*models.Run{&run}, NewSteps: []*models.Step{{
+				WorkspaceID: run.WorkspaceID, RunID: run.ID, StepID: "a", Iteration: models.NoIteration, Type: models.StepTypeConnector,
+				Status: models.StepQueued, Attempt: 1, DueAt: &now, AttendAt: &now, QueuedAt: &now,
+			}}}, nil
+		}))
+		b.clock.Advance(10 * time.Second)
+		b.queue.lost = false
+		res, err := b.eng.Sweep(b.ctx, 1) // the broken one is the most overdue
+		require.NoError(t, err)
+		require.Zero(t, res.Redelivered)
+		res, err = b.eng.Sweep(b.ctx, 1)
+		require.NoError(t, err)
+		require.Equal(t, 1, res.Redelivered)
+	})
+}

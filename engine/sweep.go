@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/10ex/flows/internal/obs"
 	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
 )
 
 // SweepResult counts what a sweep found and mended.
@@ -26,24 +28,27 @@ func (e *Engine) Sweep(ctx context.Context, limit int) (SweepResult, error) {
 		return SweepResult{}, err
 	}
 	res := SweepResult{More: len(due) == limit}
-	ops := make([]*op, 0, len(due))
-	for _, d := range due {
-		o := &op{ref: d.RunRef}
+	ops := make([]*op, len(due))
+	for i, d := range due {
+		ops[i] = &op{ref: d.RunRef}
 		switch key := (stepKey{d.Step, d.Iteration}); d.Status {
 		case models.StepQueued:
-			o.what = deliveryLost{key}
-		case models.StepRunning:
-			o.what = leaseOver{key}
+			ops[i].what = deliveryLost{key}
 		case models.StepWaiting:
-			o.what = waitDue{key}
-		default:
-			e.log.ErrorContext(ctx, "step that needs no attention asks for it", obs.Run(d.Run), obs.Step(d.Step))
-			continue
+			ops[i].what = waitDue{key}
+		default: // running: the schema lets no other state ask for attention
+			ops[i].what = leaseOver{key}
 		}
-		ops = append(ops, o)
 	}
 	errs := e.doAll(ctx, ops)
+	var stuck []store.StepRef
 	for i, o := range ops {
+		if errs[i] != nil && !errors.Is(errs[i], models.ErrUnavailable) && ctx.Err() == nil {
+			e.log.ErrorContext(ctx, "step cannot be attended to", obs.Run(due[i].Run), obs.Step(due[i].Step), obs.Err(errs[i]))
+			stuck = append(stuck, due[i].StepRef)
+			errs[i] = nil
+			continue
+		}
 		if errs[i] != nil || len(o.plans) == 0 || o.plans[0].refused != "" {
 			continue
 		}
@@ -57,8 +62,15 @@ func (e *Engine) Sweep(ctx context.Context, limit int) (SweepResult, error) {
 			res.Woken++
 		}
 	}
+	if len(stuck) > 0 {
+		// Else they would be the first to be found for ever, and keep others from it.
+		errs = append(errs, e.deps.Store.Postpone(ctx, stuck, e.deps.Clock.Now().Add(stuckRest)))
+	}
 	return res, errors.Join(errs...)
 }
+
+// stuckRest is how long a step is left alone that could not be attended to.
+const stuckRest = time.Minute
 
 // doAll hands in operations together, so that they share commits.
 func (e *Engine) doAll(ctx context.Context, ops []*op) []error {

@@ -241,6 +241,8 @@ func (w *walk) beginEffect(h effectBegins) error {
 	if row.EffectAt == nil && !h.repeatable {
 		row.EffectAt = &w.now
 	}
+	until := w.now.Add(w.rules.lease) // as good a sign of life as a beat
+	row.AttendAt = &until
 	return nil
 }
 

@@ -86,6 +86,21 @@ func (s *Store) TakeOver(ctx context.Context, now time.Time) error {
 	})
 }
 
+// Postpone lets steps that ask for attention do so again at until, and not before.
+func (s *Store) Postpone(ctx context.Context, refs []StepRef, until time.Time) error {
+	return s.inTx(ctx, func(tx bun.Tx) error {
+		for _, r := range refs {
+			_, err := tx.NewUpdate().Model((*models.Step)(nil)).Set("attend_at = ?", until).
+				Where("workspace_id = ?", r.Workspace).Where("run_id = ?", r.Run).Where("step_id = ?", r.Step).
+				Where("iteration = ?", r.Iteration).Where("attend_at IS NOT NULL").Exec(ctx)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // DueStep is a step that needs attention.
 type DueStep struct {
 	StepRef

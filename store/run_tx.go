@@ -225,12 +225,19 @@ func saveRare(ctx context.Context, tx bun.IDB, c *Changes) error {
 	if err := insertAll(ctx, tx, c.NewWaits); err != nil {
 		return err
 	}
-	for _, w := range c.ClosedWaits {
-		_, err := tx.NewDelete().Model((*models.Wait)(nil)).
-			Where("workspace_id = ?", w.Workspace).Where("run_id = ?", w.Run).Where("step_id = ?", w.Step).Exec(ctx)
-		if err != nil {
-			return err
-		}
+	if len(c.ClosedWaits) == 0 {
+		return nil
 	}
-	return nil
+	keys := make([]waitKey, len(c.ClosedWaits))
+	for i, w := range c.ClosedWaits {
+		keys[i] = waitKey{w.Workspace, w.Run, w.Step}
+	}
+	_, err := tx.NewRaw("DELETE FROM waits WHERE (workspace_id, run_id, step_id) IN (?)", tx.NewValues(&keys)).Exec(ctx)
+	return err
+}
+
+type waitKey struct {
+	WorkspaceID models.WorkspaceID `bun:"workspace_id,type:text"`
+	RunID       models.RunID       `bun:"run_id,type:text"`
+	StepID      string             `bun:"step_id,type:text"`
 }
