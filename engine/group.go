@@ -37,7 +37,7 @@ type lane struct {
 	ops  chan *op
 	stop chan struct{}
 	gone chan struct{} // closed when the lane has ended
-	busy bool          // the last group was one of several operations
+	last int           // how many operations the last group had
 }
 
 const (
@@ -125,12 +125,12 @@ func (l *lane) loop() {
 }
 
 // gather makes a group of what has arrived. After a group of several it waits a
-// moment for more: under load a larger group costs the database less, and where
-// there is no load nobody waits.
+// moment until there are as many again: under load a larger group costs the
+// database less, and where there is no load nobody waits.
 func (l *lane) gather(first *op) []*op {
 	group := []*op{first}
 	var linger <-chan time.Time
-	if l.busy {
+	if l.last > 1 {
 		t := time.NewTimer(l.e.cfg.Linger)
 		defer t.Stop()
 		linger = t.C
@@ -142,7 +142,7 @@ func (l *lane) gather(first *op) []*op {
 			continue
 		default:
 		}
-		if linger == nil {
+		if linger == nil || len(group) >= l.last {
 			break
 		}
 		select {
@@ -153,7 +153,7 @@ func (l *lane) gather(first *op) []*op {
 		}
 		break
 	}
-	l.busy = len(group) > 1
+	l.last = len(group)
 	return group
 }
 
