@@ -26,6 +26,8 @@ type op struct {
 	run   *models.Run // as it is after the operation
 	err   error
 	done  chan struct{}
+	// heldSince is when another transaction was first found to hold the run.
+	heldSince time.Time
 }
 
 // lane gathers operations into groups and commits one group at a time. A lone
@@ -38,12 +40,20 @@ type lane struct {
 	stop chan struct{}
 	gone chan struct{} // closed when the lane has ended
 	last int           // how many operations the last group had
+	// heedful is until when groups leave runs out that another transaction holds. One
+	// that is held for long, by a process that froze, must not hold up all others.
+	heedful time.Time
 }
 
 const (
 	laneQueue     = 4096
 	commitTimeout = 15 * time.Second
 	maxTries      = 5
+	// heldPatience is how long an operation waits for a run that is held, and
+	// heldRetry how often it looks. heedfulFor is how long lanes look out for more.
+	heldPatience = 5 * time.Second
+	heldRetry    = 50 * time.Millisecond
+	heedfulFor   = 2 * time.Second
 )
 
 func (e *Engine) startLanes() {
@@ -175,16 +185,45 @@ func (l *lane) commit(group []*op) {
 		}
 	}
 	for _, o := range group {
+		if errors.Is(o.err, errHeld) && l.later(o) {
+			continue
+		}
 		close(o.done)
 	}
+}
+
+// errHeld is what an operation gets whose run another transaction held for too long.
+var errHeld = fmt.Errorf("the run is held by another transaction: %w", models.ErrUnavailable)
+
+// later hands an operation in again whose run is held, unless it has waited for long
+// enough.
+func (l *lane) later(o *op) bool {
+	now := time.Now()
+	if o.heldSince.IsZero() {
+		o.heldSince = now
+	}
+	if now.Sub(o.heldSince) > heldPatience {
+		return false
+	}
+	l.heedful = now.Add(heedfulFor)
+	time.AfterFunc(heldRetry, func() {
+		select {
+		case l.ops <- o:
+		case <-l.stop: // whoever waits for it sees that, too
+		}
+	})
+	return true
 }
 
 // try commits a group, again if the database gave it up for a passing reason.
 func (l *lane) try(group []*op) (*group, error) {
 	for tries := 1; ; tries++ {
 		ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
-		g, err := l.e.commitGroup(ctx, group)
+		g, err := l.e.commitGroup(ctx, group, time.Now().After(l.heedful))
 		cancel()
+		if store.Held(err) {
+			l.heedful = time.Now().Add(heedfulFor)
+		}
 		// A conflict is a run that another process has just started under the same id:
 		// the next try finds it.
 		if again := store.TryAgain(err) || errors.Is(err, models.ErrConflict); !again || tries == maxTries {
@@ -219,7 +258,7 @@ type runWork struct {
 	plans   []*plan
 }
 
-func (e *Engine) commitGroup(ctx context.Context, ops []*op) (*group, error) {
+func (e *Engine) commitGroup(ctx context.Context, ops []*op, wait bool) (*group, error) {
 	g := &group{e: e}
 	byRef := map[store.RunRef]*runWork{}
 	var refs []store.RunRef
@@ -234,7 +273,11 @@ func (e *Engine) commitGroup(ctx context.Context, ops []*op) (*group, error) {
 		}
 		rw.ops = append(rw.ops, o)
 	}
-	err := e.deps.Store.WithRuns(ctx, refs, func(tx *store.RunTx) (*store.Changes, error) {
+	withRuns := e.deps.Store.WithRuns
+	if !wait {
+		withRuns = e.deps.Store.WithFreeRuns
+	}
+	err := withRuns(ctx, refs, func(tx *store.RunTx) (*store.Changes, error) {
 		// Read with the locks in hand: what waited for them comes after what held them.
 		g.now = e.deps.Clock.Now()
 		if err := g.prepare(ctx, tx); err != nil {
@@ -253,6 +296,13 @@ func (g *group) prepare(ctx context.Context, tx *store.RunTx) error {
 	want := newReading()
 	for _, rw := range g.runs {
 		run := tx.Runs[rw.ref]
+		if tx.Held[rw.ref] {
+			for _, o := range rw.ops {
+				o.err = errHeld
+			}
+			rw.ops = nil
+			continue
+		}
 		if run == nil {
 			if !rw.create() {
 				for _, o := range rw.ops {

@@ -74,6 +74,10 @@ func openPostgres(cfg Config) (d dialect, db, engine *sql.DB, err error) {
 	set(pc, "lock_timeout", "5000")
 	set(pc, "idle_in_transaction_session_timeout", "30000")
 	ec := pc.Copy()
+	// The engine can do without: it goes on with the runs that nobody holds.
+	if ec.RuntimeParams["lock_timeout"] == "5000" {
+		ec.RuntimeParams["lock_timeout"] = "1000"
+	}
 	// bun writes arguments into the statement, so each one differs and preparing
 	// them by name would only fill the server's memory.
 	pc.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -141,8 +145,10 @@ func (postgres) kind(err error) error {
 			return models.ErrConflict
 		case pe.Code == "23503": // what the row would belong to is not there
 			return models.ErrNotFound
-		case pe.Code == "40001", pe.Code == "40P01", pe.Code == "55P03": // serialization, deadlock, lock timeout
+		case pe.Code == "40001", pe.Code == "40P01": // serialization, deadlock
 			return errTryAgain
+		case pe.Code == "55P03": // lock timeout
+			return errHeld
 		case pe.Code[:2] == "08", pe.Code[:2] == "53", pe.Code[:2] == "57": // connection, resources, shutdown
 			return models.ErrUnavailable
 		}
@@ -250,6 +256,9 @@ func connectionKind(err error) error {
 // counts as unavailable where nobody tries again.
 var errTryAgain = fmt.Errorf("the database gave the transaction up: %w", models.ErrUnavailable)
 
+// errHeld marks one that has waited in vain for what another holds.
+var errHeld = fmt.Errorf("another transaction holds what this one needs: %w", errTryAgain)
+
 // err puts our kind in front of a driver's error.
 func (s *Store) err(err error) error {
 	switch {
@@ -271,3 +280,6 @@ func (s *Store) err(err error) error {
 
 // TryAgain tells whether the same transaction may well work a moment later.
 func TryAgain(err error) bool { return errors.Is(err, errTryAgain) }
+
+// Held tells whether a transaction has waited in vain for what another holds.
+func Held(err error) bool { return errors.Is(err, errHeld) }

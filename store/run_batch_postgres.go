@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,6 +106,8 @@ var (
 	// In the order of ids, so that two transactions never wait for each other in a
 	// circle. NO KEY: nothing refers to the key of a run.
 	lockRuns     = fmt.Sprintf(lockRunsSQL, prefixed("run", runColumns)) + " ORDER BY run.id FOR NO KEY UPDATE OF run"
+	lockFreeRuns = lockRuns + " SKIP LOCKED"
+	findRuns     = fmt.Sprintf(lockRunsSQL, "run.workspace_id, run.id")
 	loadPayloads = fmt.Sprintf(lockRunsSQL, "run.workspace_id, run.id, run.payload")
 	loadSteps    = "SELECT " + prefixed("step", stepColumnList) + `, CASE WHEN want.with_input THEN step.input END AS input
 FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bool[]) AS want (workspace_id, run_id, step_id, iteration, with_input)
@@ -116,16 +119,19 @@ func prefixed(table string, columns []string) string {
 	return table + "." + strings.Join(columns, ", "+table+".")
 }
 
-func (b *arrayBatch) lock(ctx context.Context, keys []runKey) ([]*models.Run, error) {
+func (b *arrayBatch) lock(ctx context.Context, keys []runKey, wait bool) (rows []*models.Run, held []runKey, err error) {
 	q := &pgx.Batch{}
 	q.Queue("BEGIN")
 	b.began = true
 	if len(keys) == 0 {
-		return nil, b.send(ctx, q, -1, nil)
+		return nil, nil, b.send(ctx, q, -1, nil)
 	}
-	q.Queue(lockRuns, runKeyArgs(keys)...)
-	var rows []*models.Run
-	return rows, b.send(ctx, q, 1, func(r pgx.Rows) (err error) {
+	statement := lockRuns
+	if !wait {
+		statement = lockFreeRuns
+	}
+	q.Queue(statement, runKeyArgs(keys)...)
+	err = b.send(ctx, q, 1, func(r pgx.Rows) (err error) {
 		for r.Next() {
 			run := &models.Run{}
 			var meta []byte
@@ -140,6 +146,34 @@ func (b *arrayBatch) lock(ctx context.Context, keys []runKey) ([]*models.Run, er
 				}
 			}
 			rows = append(rows, run)
+		}
+		return nil
+	})
+	if err == nil && !wait {
+		held, err = b.held(ctx, keys, rows)
+	}
+	return rows, held, err
+}
+
+// held tells which of keys have a row that is none of those that were locked.
+func (b *arrayBatch) held(ctx context.Context, keys []runKey, locked []*models.Run) (held []runKey, err error) {
+	mine := map[runKey]bool{}
+	for _, r := range locked {
+		mine[runKey{r.WorkspaceID, r.ID}] = true
+	}
+	missing := slices.DeleteFunc(slices.Clone(keys), func(k runKey) bool { return mine[k] })
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	q := &pgx.Batch{}
+	q.Queue(findRuns, runKeyArgs(missing)...)
+	return held, b.send(ctx, q, 0, func(r pgx.Rows) error {
+		for r.Next() {
+			var k runKey
+			if err := r.Scan(&k.WorkspaceID, &k.ID); err != nil {
+				return err
+			}
+			held = append(held, k)
 		}
 		return nil
 	})

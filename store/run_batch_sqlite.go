@@ -20,8 +20,9 @@ func (sqliteDialect) inRunTx(ctx context.Context, s *Store, fn func(tx *RunTx) e
 // Nothing is locked: a transaction that writes is alone.
 type valuesBatch struct{ tx bun.Tx }
 
-func (b valuesBatch) lock(ctx context.Context, keys []runKey) ([]*models.Run, error) {
-	return b.runs(ctx, keys, runColumns)
+func (b valuesBatch) lock(ctx context.Context, keys []runKey, _ bool) (rows []*models.Run, held []runKey, err error) {
+	rows, err = b.runs(ctx, keys, runColumns)
+	return rows, nil, err
 }
 
 func (b valuesBatch) payloads(ctx context.Context, keys []runKey) ([]*models.Run, error) {

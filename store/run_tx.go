@@ -30,11 +30,15 @@ type RunTx struct {
 	batch runBatch
 	// Runs are the rows that exist, without payload and output.
 	Runs map[RunRef]*models.Run
+	// Held are those that exist and that another transaction holds. There are none
+	// where WithRuns has waited for them.
+	Held map[RunRef]bool
 }
 
 // runBatch is how each database reads and writes many rows at once.
 type runBatch interface {
-	lock(ctx context.Context, keys []runKey) ([]*models.Run, error)
+	// lock waits for rows that another transaction holds, or gives their keys.
+	lock(ctx context.Context, keys []runKey, wait bool) (rows []*models.Run, held []runKey, err error)
 	payloads(ctx context.Context, keys []runKey) ([]*models.Run, error)
 	steps(ctx context.Context, keys []stepKey) ([]*models.Step, error)
 	// save is the last thing to happen: it may commit.
@@ -51,11 +55,24 @@ var runColumns = []string{
 // of their ids, so that two of these never wait for each other in a circle, and
 // then saves what fn returns. Refs without a row are not in tx.Runs.
 func (s *Store) WithRuns(ctx context.Context, refs []RunRef, fn func(tx *RunTx) (*Changes, error)) error {
+	return s.withRuns(ctx, refs, true, fn)
+}
+
+// WithFreeRuns is WithRuns, but does not wait for rows that another transaction
+// holds: those are in tx.Held, and not in tx.Runs.
+func (s *Store) WithFreeRuns(ctx context.Context, refs []RunRef, fn func(tx *RunTx) (*Changes, error)) error {
+	return s.withRuns(ctx, refs, false, fn)
+}
+
+func (s *Store) withRuns(ctx context.Context, refs []RunRef, wait bool, fn func(tx *RunTx) (*Changes, error)) error {
 	return s.err(s.dialect.inRunTx(ctx, s, func(tx *RunTx) error {
-		tx.Runs = make(map[RunRef]*models.Run, len(refs))
-		rows, err := tx.batch.lock(ctx, runKeys(refs))
+		tx.Runs, tx.Held = make(map[RunRef]*models.Run, len(refs)), map[RunRef]bool{}
+		rows, held, err := tx.batch.lock(ctx, runKeys(refs), wait)
 		if err != nil {
 			return err
+		}
+		for _, k := range held {
+			tx.Held[RunRef{k.WorkspaceID, k.ID}] = true
 		}
 		for _, r := range rows {
 			tx.Runs[RunRef{r.WorkspaceID, r.ID}] = r
