@@ -148,7 +148,9 @@ func (f *fleet) requireTenSteps(t *testing.T, s *sink, runs []string) (sum tally
 			if id == "flaky" {
 				planned = 2
 				require.Equal(t, 1, seen.refused)
-				require.Len(t, st.Attempts, planned+lost)
+				// A worker that is lost may have been refused, and taken the news with it.
+				require.LessOrEqual(t, len(st.Attempts), planned+lost)
+				require.GreaterOrEqual(t, len(st.Attempts), planned+lost-min(lost, 1))
 			}
 			require.LessOrEqual(t, len(seen.keys), planned+lost, "run %s: %s", one.run.ID, id)
 			sum.repeats += len(seen.keys) - planned
