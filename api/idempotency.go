@@ -7,6 +7,7 @@ import (
 	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -109,6 +110,13 @@ func goodKey(key string) bool {
 	return key != "" && len(key) <= maxIdempotencyKey
 }
 
+// settleWait is the first wait between two tries to settle a key, settleLongest the
+// last: together some seconds.
+const (
+	settleWait    = 50 * time.Millisecond
+	settleLongest = 800 * time.Millisecond
+)
+
 // settle keeps a success for repetition, and frees the key of a request that did
 // nothing. After an error of ours nobody knows whether it did: the key is handed
 // over to the next try, with the same seed.
@@ -116,7 +124,7 @@ func (a *API) settle(ctx context.Context, c *fiber.Ctx, r route, row *models.Ide
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.RequestTimeout)
 	defer stop()
 	t := a.store.For(row.WorkspaceID)
-	var err error
+	record := t.ReleaseRequest
 	switch {
 	case status < 300:
 		row.Status, row.Body = status, bytes.Clone(c.Response().Body())
@@ -124,11 +132,24 @@ func (a *API) settle(ctx context.Context, c *fiber.Ctx, r route, row *models.Ide
 		if r.has(secret) {
 			row.Body = sealAnswer(c, row)
 		}
-		err = t.FinishRequest(ctx, row)
+		record = t.FinishRequest
 	case status < 500:
-		err = t.AbandonRequest(ctx, row)
-	default:
-		err = t.ReleaseRequest(ctx, row)
+		record = t.AbandonRequest
+	}
+	err := record(ctx, row)
+	// A connection that broke is worth another: else the key is locked for as long as
+	// a request may take.
+	for wait := settleWait; errors.Is(err, models.ErrUnavailable) && wait <= settleLongest; wait *= 2 {
+		pause := time.NewTimer(wait)
+		select {
+		case <-pause.C:
+			err = record(ctx, row)
+		case <-ctx.Done():
+			pause.Stop()
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	if err != nil {
 		// The lock runs out by itself; a repeat then makes the same things again.
