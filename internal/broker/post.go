@@ -111,7 +111,7 @@ func (p *post) send() error {
 	}
 	ctx, stop := context.WithTimeout(context.Background(), postTimeout)
 	defer stop()
-	pipe := p.client.Pipeline()
+	pipe := p.client.TxPipeline() // as one, so that no lane is ever without its cap or its end
 	for key, entries := range lanes {
 		entries = entries[max(0, len(entries)-laneCap):]
 		// The newest goes first and the oldest falls off: by now the queue itself
