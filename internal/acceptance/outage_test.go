@@ -183,6 +183,7 @@ func TestWhatWasAcceptedOutlivesBrokenConnections(t *testing.T) {
 	stop()
 	t.Logf("%d sessions were ended, %d requests were refused", ended, refused)
 	require.Positive(t, ended)
+	f.patient = true
 	done() // what is left waits for leases to end
 	f.settle(t, wf)
 	require.Equal(t, map[string]int{"completed": runs}, f.count(t, wf), "each request made one run")
