@@ -13,9 +13,9 @@ import (
 // definitions keeps compiled versions. A version never changes, so an entry is
 // true for ever; the bound only keeps memory in check.
 type definitions struct {
-	store *store.Store
-	mu    sync.RWMutex
-	known map[definitionKey]*definition
+	store    *store.Store
+	mu       sync.RWMutex
+	compiled map[definitionKey]*definition
 }
 
 type definitionKey struct {
@@ -27,16 +27,24 @@ type definitionKey struct {
 const maxDefinitions = 2000
 
 func newDefinitions(s *store.Store) *definitions {
-	return &definitions{store: s, known: map[definitionKey]*definition{}}
+	return &definitions{store: s, compiled: map[definitionKey]*definition{}}
+}
+
+// known gives the definition of what a lease is for, if it is at hand.
+func (d *definitions) known(l Lease) *definition {
+	return d.peek(definitionKey{l.Ref.Workspace, l.WorkflowID, l.Version})
+}
+
+func (d *definitions) peek(key definitionKey) *definition {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.compiled[key]
 }
 
 // get gives a version's definition, compiled at most once a process in most cases.
 func (d *definitions) get(ctx context.Context, ws models.WorkspaceID, wf models.WorkflowID, version int) (*definition, error) {
 	key := definitionKey{ws, wf, version}
-	d.mu.RLock()
-	def := d.known[key]
-	d.mu.RUnlock()
-	if def != nil {
+	if def := d.peek(key); def != nil {
 		return def, nil
 	}
 	v, err := d.store.For(ws).Version(ctx, wf, version)
@@ -49,9 +57,9 @@ func (d *definitions) get(ctx context.Context, ws models.WorkspaceID, wf models.
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.known) >= maxDefinitions {
-		clear(d.known) // rare, and cheaper to fill again than to keep an order
+	if len(d.compiled) >= maxDefinitions {
+		clear(d.compiled) // rare, and cheaper to fill again than to keep an order
 	}
-	d.known[key] = def
+	d.compiled[key] = def
 	return def, nil
 }

@@ -17,7 +17,7 @@ import (
 type op struct {
 	ref  store.RunRef
 	what happening
-	// def is set for a run that does not exist yet.
+	// def is set for a run that does not exist yet, and where it is at hand.
 	def *definition
 	// then gives what happens next in the same transaction, if anything.
 	then func(p *plan) happening
@@ -273,14 +273,13 @@ func (e *Engine) commitGroup(ctx context.Context, ops []*op, wait bool) (*group,
 		}
 		rw.ops = append(rw.ops, o)
 	}
-	withRuns := e.deps.Store.WithRuns
-	if !wait {
-		withRuns = e.deps.Store.WithFreeRuns
-	}
-	err := withRuns(ctx, refs, func(tx *store.RunTx) (*store.Changes, error) {
+	foreseen := foresee(g.runs)
+	wants := foreseen.wants()
+	wants.Runs, wants.SkipHeld = refs, !wait
+	err := e.deps.Store.WithWants(ctx, wants, func(tx *store.RunTx) (*store.Changes, error) {
 		// Read with the locks in hand: what waited for them comes after what held them.
 		g.now = e.deps.Clock.Now()
-		if err := g.prepare(ctx, tx); err != nil {
+		if err := g.prepare(ctx, tx, foreseen); err != nil {
 			return nil, err
 		}
 		if err := g.plan(ctx, tx); err != nil {
@@ -292,8 +291,7 @@ func (e *Engine) commitGroup(ctx context.Context, ops []*op, wait bool) (*group,
 }
 
 // prepare finds each run's definition and reads what its operations will ask for.
-func (g *group) prepare(ctx context.Context, tx *store.RunTx) error {
-	want := newReading()
+func (g *group) prepare(ctx context.Context, tx *store.RunTx, foreseen *reading) error {
 	for _, rw := range g.runs {
 		run := tx.Runs[rw.ref]
 		if tx.Held[rw.ref] {
@@ -317,6 +315,13 @@ func (g *group) prepare(ctx context.Context, tx *store.RunTx) error {
 			return err
 		}
 		rw.def, rw.snap = def, newSnapshot(run)
+	}
+	foreseen.take(tx)
+	want := newReading()
+	for _, rw := range g.runs {
+		if rw.isNew {
+			continue
+		}
 		for _, o := range rw.ops {
 			want.expect(rw, o.what)
 		}

@@ -216,13 +216,15 @@ func (e *Engine) answered(ctx context.Context, o *op, otherwise string, args ...
 type Lease struct {
 	Ref   store.StepRef
 	Token string
+	// WorkflowID and Version say what the run follows. They are known to whoever has
+	// the step, and spare a round trip when its result is recorded.
+	WorkflowID models.WorkflowID
+	Version    int
 }
 
 // Work is a step to execute, with everything it takes.
 type Work struct {
 	Lease
-	WorkflowID     models.WorkflowID
-	Version        int
 	Step           *models.GraphStep // shared: not to be changed
 	Input          json.RawMessage
 	IdempotencyKey string // the same for every attempt
@@ -272,9 +274,9 @@ func (e *Engine) work(ctx context.Context, run *models.Run, row *models.Step) (*
 	return &Work{
 		Lease: Lease{
 			Ref:   store.StepRef{RunRef: store.RunRef{Workspace: row.WorkspaceID, Run: row.RunID}, Step: row.StepID, Iteration: row.Iteration},
-			Token: row.LeaseToken,
+			Token: row.LeaseToken, WorkflowID: run.WorkflowID, Version: run.WorkflowVersion,
 		},
-		WorkflowID: run.WorkflowID, Version: run.WorkflowVersion, Step: n.def, Input: row.Input,
+		Step: n.def, Input: row.Input,
 		IdempotencyKey: key, Attempt: row.Attempt, Timeout: n.timeout, Queue: queueOf(n.def.Type),
 	}, nil
 }
@@ -299,7 +301,7 @@ type FinishRequest struct {
 // Finish records the result of a step and what follows from it. It fails with
 // ErrLeaseLost where the step is no longer the worker's.
 func (e *Engine) Finish(ctx context.Context, req FinishRequest) (next *Work, err error) {
-	o := &op{ref: req.Lease.Ref.RunRef, what: stepFinished{
+	o := &op{ref: req.Lease.Ref.RunRef, def: e.cache.known(req.Lease), what: stepFinished{
 		key: leaseKey(req.Lease), token: req.Lease.Token, output: req.Output, usage: req.Usage,
 		failure: req.Error, retryAfter: req.RetryAfter,
 	}}
@@ -363,7 +365,7 @@ func (e *Engine) Release(ctx context.Context, leases []Lease) error {
 }
 
 func (e *Engine) leased(ctx context.Context, l Lease, h happening) error {
-	o := &op{ref: l.Ref.RunRef, what: h}
+	o := &op{ref: l.Ref.RunRef, def: e.cache.known(l), what: h}
 	if err := e.do(ctx, o); err != nil {
 		return lostIfGone(err)
 	}

@@ -30,8 +30,10 @@ func newReading() *reading {
 }
 
 func (r *reading) step(rw *runWork, k stepKey, input bool) {
-	if _, known := rw.snap.steps[k]; known {
-		return
+	if rw.snap != nil { // else the run is not read yet
+		if _, known := rw.snap.steps[k]; known {
+			return
+		}
 	}
 	r.works[rw.ref] = rw
 	ref := store.StepRef{RunRef: rw.ref, Step: k.id, Iteration: k.iteration}
@@ -39,7 +41,7 @@ func (r *reading) step(rw *runWork, k stepKey, input bool) {
 }
 
 func (r *reading) payload(rw *runWork) {
-	if !rw.snap.havePayload {
+	if rw.snap == nil || !rw.snap.havePayload {
 		r.works[rw.ref] = rw
 		r.payloads[rw.ref] = true
 	}
@@ -80,8 +82,11 @@ func (r *reading) expect(rw *runWork, h happening) {
 		r.step(rw, theStep(key.id), false)
 		return // most iterations do not end their step
 	}
+	if rw.def == nil || !ends {
+		return
+	}
 	n := rw.def.nodes[key.id]
-	if n == nil || !ends {
+	if n == nil {
 		return
 	}
 	for _, ref := range n.following.Steps {
@@ -94,6 +99,45 @@ func (r *reading) expect(rw *runWork, h happening) {
 	}
 	if n.following.Payload {
 		r.payload(rw)
+	}
+}
+
+// foresee gathers what the operations of a group will read, as far as it shows
+// before their runs are read: it then comes with the locks, in one round trip.
+func foresee(works []*runWork) *reading {
+	r := newReading()
+	for _, rw := range works {
+		for _, o := range rw.ops {
+			if rw.def == nil {
+				rw.def = o.def
+			}
+			r.expect(rw, o.what)
+		}
+	}
+	return r
+}
+
+// wants is the reading in the words of the store.
+func (r *reading) wants() (w store.Wants) {
+	for ref, input := range r.steps {
+		w.Steps = append(w.Steps, store.StepWant{StepRef: ref, Input: input})
+	}
+	for ref := range r.payloads {
+		w.Payloads = append(w.Payloads, ref)
+	}
+	return w
+}
+
+// take takes up what was foreseen and has been read with the locks.
+func (r *reading) take(tx *store.RunTx) {
+	for ref, rw := range r.works {
+		if rw.snap == nil || rw.isNew { // held by another, or not there yet
+			delete(r.works, ref)
+		}
+	}
+	r.takeSteps(tx.Foreseen)
+	for ref := range r.payloads {
+		r.takePayload(tx, ref)
 	}
 }
 
@@ -144,8 +188,7 @@ func (r *reading) read(ctx context.Context, tx *store.RunTx) error {
 			return err
 		}
 		for _, ref := range refs {
-			snap := r.works[ref].snap
-			snap.run.Payload, snap.havePayload = tx.Runs[ref].Payload, true
+			r.takePayload(tx, ref)
 		}
 	}
 	for _, rw := range r.all {
@@ -196,24 +239,36 @@ func (r *reading) readSteps(ctx context.Context, tx *store.RunTx) error {
 	if len(r.steps) == 0 {
 		return nil
 	}
-	wants := make([]store.StepWant, 0, len(r.steps))
-	for ref, input := range r.steps {
-		wants = append(wants, store.StepWant{StepRef: ref, Input: input})
-	}
-	rows, err := tx.Steps(ctx, wants)
+	rows, err := tx.Steps(ctx, r.wants().Steps)
 	if err != nil {
 		return err
 	}
+	r.takeSteps(rows)
+	return nil
+}
+
+func (r *reading) takeSteps(rows []*models.Step) {
 	for _, row := range rows {
-		r.works[store.RunRef{Workspace: row.WorkspaceID, Run: row.RunID}].add([]*models.Step{row})
-	}
-	for ref := range r.steps { // what was looked for and is not there
-		snap, k := r.works[ref.RunRef].snap, stepKey{ref.Step, ref.Iteration}
-		if _, ok := snap.steps[k]; !ok {
-			snap.steps[k] = nil
+		if rw := r.works[store.RunRef{Workspace: row.WorkspaceID, Run: row.RunID}]; rw != nil {
+			rw.add([]*models.Step{row})
 		}
 	}
-	return nil
+	for ref := range r.steps { // what was looked for and is not there
+		rw := r.works[ref.RunRef]
+		if rw == nil {
+			continue
+		}
+		k := stepKey{ref.Step, ref.Iteration}
+		if _, ok := rw.snap.steps[k]; !ok {
+			rw.snap.steps[k] = nil
+		}
+	}
+}
+
+func (r *reading) takePayload(tx *store.RunTx, ref store.RunRef) {
+	if rw := r.works[ref]; rw != nil {
+		rw.snap.run.Payload, rw.snap.havePayload = tx.Runs[ref].Payload, true
+	}
 }
 
 // add takes rows into the snapshot. What is there already is newer: plans of the

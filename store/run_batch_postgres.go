@@ -55,15 +55,18 @@ type arrayBatch struct {
 	committed bool
 }
 
-// send executes statements in one round trip. read, if given, is handed the rows
-// of the statement at index readAt.
-func (b *arrayBatch) send(ctx context.Context, q *pgx.Batch, readAt int, read func(pgx.Rows) error) error {
+// readRows takes the rows of one statement of a bunch.
+type readRows func(pgx.Rows) error
+
+// send executes statements in one round trip. reads has, by the index of their
+// statement, who is handed the rows of those that give some.
+func (b *arrayBatch) send(ctx context.Context, q *pgx.Batch, reads map[int]readRows) error {
 	b.store.statements.Add(int64(q.Len()))
 	return b.conn.Raw(func(c any) error {
 		res := c.(*stdlib.Conn).Conn().SendBatch(ctx, q)
 		var err error
 		for i := range q.QueuedQueries {
-			if i == readAt {
+			if read := reads[i]; read != nil {
 				var rows pgx.Rows
 				if rows, err = res.Query(); err == nil {
 					err = read(rows)
@@ -119,19 +122,38 @@ func prefixed(table string, columns []string) string {
 	return table + "." + strings.Join(columns, ", "+table+".")
 }
 
-func (b *arrayBatch) lock(ctx context.Context, keys []runKey, wait bool) (rows []*models.Run, held []runKey, err error) {
+// lock sends the begin, the locks and what is foreseen together. Every statement
+// sees what was committed when it began, so what follows the locks sees all that
+// was done by whoever held them before.
+func (b *arrayBatch) lock(ctx context.Context, w lockWants) (l locked, err error) {
 	q := &pgx.Batch{}
+	reads := map[int]readRows{}
 	q.Queue("BEGIN")
 	b.began = true
-	if len(keys) == 0 {
-		return nil, nil, b.send(ctx, q, -1, nil)
+	if len(w.runs) > 0 {
+		statement := lockRuns
+		if w.skipHeld {
+			statement = lockFreeRuns
+		}
+		reads[q.Len()] = scanRuns(&l.runs)
+		q.Queue(statement, runKeyArgs(w.runs)...)
 	}
-	statement := lockRuns
-	if !wait {
-		statement = lockFreeRuns
+	if len(w.steps) > 0 {
+		reads[q.Len()] = scanSteps(&l.steps)
+		q.Queue(loadSteps, stepKeyArgs(w.steps)...)
 	}
-	q.Queue(statement, runKeyArgs(keys)...)
-	err = b.send(ctx, q, 1, func(r pgx.Rows) (err error) {
+	if len(w.payloads) > 0 {
+		reads[q.Len()] = scanPayloads(&l.payloads)
+		q.Queue(loadPayloads, runKeyArgs(w.payloads)...)
+	}
+	if err = b.send(ctx, q, reads); err == nil && w.skipHeld {
+		l.held, err = b.held(ctx, w.runs, l.runs)
+	}
+	return l, err
+}
+
+func scanRuns(into *[]*models.Run) readRows {
+	return func(r pgx.Rows) (err error) {
 		for r.Next() {
 			run := &models.Run{}
 			var meta []byte
@@ -145,14 +167,10 @@ func (b *arrayBatch) lock(ctx context.Context, keys []runKey, wait bool) (rows [
 					return err
 				}
 			}
-			rows = append(rows, run)
+			*into = append(*into, run)
 		}
 		return nil
-	})
-	if err == nil && !wait {
-		held, err = b.held(ctx, keys, rows)
 	}
-	return rows, held, err
 }
 
 // held tells which of keys have a row that is none of those that were locked.
@@ -167,7 +185,7 @@ func (b *arrayBatch) held(ctx context.Context, keys []runKey, locked []*models.R
 	}
 	q := &pgx.Batch{}
 	q.Queue(findRuns, runKeyArgs(missing)...)
-	return held, b.send(ctx, q, 0, func(r pgx.Rows) error {
+	return held, b.send(ctx, q, map[int]readRows{0: func(r pgx.Rows) error {
 		for r.Next() {
 			var k runKey
 			if err := r.Scan(&k.WorkspaceID, &k.ID); err != nil {
@@ -176,33 +194,38 @@ func (b *arrayBatch) held(ctx context.Context, keys []runKey, locked []*models.R
 			held = append(held, k)
 		}
 		return nil
-	})
+	}})
 }
 
-func (b *arrayBatch) payloads(ctx context.Context, keys []runKey) ([]*models.Run, error) {
+func (b *arrayBatch) payloads(ctx context.Context, keys []runKey) (rows []*models.Run, err error) {
 	q := &pgx.Batch{}
 	q.Queue(loadPayloads, runKeyArgs(keys)...)
-	var rows []*models.Run
-	return rows, b.send(ctx, q, 0, func(r pgx.Rows) error {
+	err = b.send(ctx, q, map[int]readRows{0: scanPayloads(&rows)})
+	return rows, err
+}
+
+func scanPayloads(into *[]*models.Run) readRows {
+	return func(r pgx.Rows) error {
 		for r.Next() {
 			run := &models.Run{}
 			if err := r.Scan(&run.WorkspaceID, &run.ID, (*[]byte)(&run.Payload)); err != nil {
 				return err
 			}
-			rows = append(rows, run)
+			*into = append(*into, run)
 		}
 		return nil
-	})
+	}
 }
 
-func (b *arrayBatch) steps(ctx context.Context, keys []stepKey) ([]*models.Step, error) {
+func (b *arrayBatch) steps(ctx context.Context, keys []stepKey) (rows []*models.Step, err error) {
 	q := &pgx.Batch{}
-	q.Queue(loadSteps,
-		column(keys, func(k stepKey) string { return string(k.WorkspaceID) }), column(keys, func(k stepKey) string { return string(k.RunID) }),
-		column(keys, func(k stepKey) string { return k.StepID }), column(keys, func(k stepKey) int32 { return int32(k.Iteration) }),
-		column(keys, func(k stepKey) bool { return k.WithInput }))
-	var rows []*models.Step
-	return rows, b.send(ctx, q, 0, func(r pgx.Rows) error {
+	q.Queue(loadSteps, stepKeyArgs(keys)...)
+	err = b.send(ctx, q, map[int]readRows{0: scanSteps(&rows)})
+	return rows, err
+}
+
+func scanSteps(into *[]*models.Step) readRows {
+	return func(r pgx.Rows) error {
 		for r.Next() {
 			s := &models.Step{}
 			if err := r.Scan(&s.WorkspaceID, &s.RunID, &s.StepID, &s.Iteration, &s.Type, &s.Status, &s.Attempt, &s.Crashes, &s.Deliveries,
@@ -212,10 +235,18 @@ func (b *arrayBatch) steps(ctx context.Context, keys []stepKey) ([]*models.Step,
 				&s.QueuedAt, &s.StartedAt, &s.FinishedAt, &s.WakeAt, (*[]byte)(&s.Input)); err != nil {
 				return err
 			}
-			rows = append(rows, s)
+			*into = append(*into, s)
 		}
 		return nil
-	})
+	}
+}
+
+func stepKeyArgs(keys []stepKey) []any {
+	return []any{
+		column(keys, func(k stepKey) string { return string(k.WorkspaceID) }), column(keys, func(k stepKey) string { return string(k.RunID) }),
+		column(keys, func(k stepKey) string { return k.StepID }), column(keys, func(k stepKey) int32 { return int32(k.Iteration) }),
+		column(keys, func(k stepKey) bool { return k.WithInput }),
+	}
 }
 
 func runKeyArgs(keys []runKey) []any {
@@ -459,7 +490,7 @@ func (b *arrayBatch) save(ctx context.Context, c *Changes) error {
 		queue(q, insertEvents, eventFields, c.Events)
 	}
 	q.Queue("COMMIT")
-	if err := b.send(ctx, q, -1, nil); err != nil {
+	if err := b.send(ctx, q, nil); err != nil {
 		return err
 	}
 	b.committed = true

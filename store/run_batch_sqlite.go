@@ -20,9 +20,15 @@ func (sqliteDialect) inRunTx(ctx context.Context, s *Store, fn func(tx *RunTx) e
 // Nothing is locked: a transaction that writes is alone.
 type valuesBatch struct{ tx bun.Tx }
 
-func (b valuesBatch) lock(ctx context.Context, keys []runKey, _ bool) (rows []*models.Run, held []runKey, err error) {
-	rows, err = b.runs(ctx, keys, runColumns)
-	return rows, nil, err
+func (b valuesBatch) lock(ctx context.Context, w lockWants) (l locked, err error) {
+	if l.runs, err = b.runs(ctx, w.runs, runColumns); err != nil {
+		return l, err
+	}
+	if l.steps, err = b.steps(ctx, w.steps); err != nil {
+		return l, err
+	}
+	l.payloads, err = b.payloads(ctx, w.payloads)
+	return l, err
 }
 
 func (b valuesBatch) payloads(ctx context.Context, keys []runKey) ([]*models.Run, error) {
@@ -43,6 +49,9 @@ func (b valuesBatch) runs(ctx context.Context, keys []runKey, columns []string) 
 }
 
 func (b valuesBatch) steps(ctx context.Context, keys []stepKey) ([]*models.Step, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
 	var rows []*models.Step
 	q := b.tx.NewSelect().With("want", b.tx.NewValues(&keys)).Model(&rows).
 		Join("JOIN want ON want.workspace_id = step.workspace_id AND want.run_id = step.run_id " +

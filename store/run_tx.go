@@ -31,14 +31,28 @@ type RunTx struct {
 	// Runs are the rows that exist, without payload and output.
 	Runs map[RunRef]*models.Run
 	// Held are those that exist and that another transaction holds. There are none
-	// where WithRuns has waited for them.
+	// where the locks were waited for.
 	Held map[RunRef]bool
+	// Foreseen are the rows of Wants.Steps that exist. They were read with the locks
+	// in hand; those of runs in Held are to be ignored.
+	Foreseen []*models.Step
+}
+
+// Wants is what a transaction locks and reads to begin with. What is foreseen
+// here costs no round trip of its own.
+type Wants struct {
+	Runs     []RunRef
+	Steps    []StepWant
+	Payloads []RunRef // of those in Runs
+	// SkipHeld leaves out rows that another transaction holds instead of waiting.
+	SkipHeld bool
 }
 
 // runBatch is how each database reads and writes many rows at once.
 type runBatch interface {
-	// lock waits for rows that another transaction holds, or gives their keys.
-	lock(ctx context.Context, keys []runKey, wait bool) (rows []*models.Run, held []runKey, err error)
+	// lock begins: rows that another transaction holds are waited for, or left out
+	// with their keys given.
+	lock(ctx context.Context, w lockWants) (locked, error)
 	payloads(ctx context.Context, keys []runKey) ([]*models.Run, error)
 	steps(ctx context.Context, keys []stepKey) ([]*models.Step, error)
 	// save is the last thing to happen: it may commit.
@@ -51,32 +65,47 @@ var runColumns = []string{
 	"last_seq", "trigger_type", "trigger_id", "event_id", "error", "rerun_of", "metadata", "created_at", "started_at", "finished_at",
 }
 
+// lockWants is Wants in keys of rows.
+type lockWants struct {
+	runs     []runKey
+	steps    []stepKey
+	payloads []runKey
+	skipHeld bool
+}
+
+// locked is what a transaction begins with.
+type locked struct {
+	runs     []*models.Run
+	held     []runKey
+	steps    []*models.Step
+	payloads []*models.Run
+}
+
 // WithRuns runs fn in one transaction with the rows of refs locked, in the order
 // of their ids, so that two of these never wait for each other in a circle, and
 // then saves what fn returns. Refs without a row are not in tx.Runs.
 func (s *Store) WithRuns(ctx context.Context, refs []RunRef, fn func(tx *RunTx) (*Changes, error)) error {
-	return s.withRuns(ctx, refs, true, fn)
+	return s.WithWants(ctx, Wants{Runs: refs}, fn)
 }
 
-// WithFreeRuns is WithRuns, but does not wait for rows that another transaction
-// holds: those are in tx.Held, and not in tx.Runs.
-func (s *Store) WithFreeRuns(ctx context.Context, refs []RunRef, fn func(tx *RunTx) (*Changes, error)) error {
-	return s.withRuns(ctx, refs, false, fn)
-}
-
-func (s *Store) withRuns(ctx context.Context, refs []RunRef, wait bool, fn func(tx *RunTx) (*Changes, error)) error {
+// WithWants is WithRuns for callers who know more of what they will need.
+func (s *Store) WithWants(ctx context.Context, w Wants, fn func(tx *RunTx) (*Changes, error)) error {
 	return s.err(s.dialect.inRunTx(ctx, s, func(tx *RunTx) error {
-		tx.Runs, tx.Held = make(map[RunRef]*models.Run, len(refs)), map[RunRef]bool{}
-		rows, held, err := tx.batch.lock(ctx, runKeys(refs), wait)
+		tx.Runs, tx.Held = make(map[RunRef]*models.Run, len(w.Runs)), map[RunRef]bool{}
+		l, err := tx.batch.lock(ctx, lockWants{
+			runs: runKeys(w.Runs), steps: stepKeys(w.Steps), payloads: runKeys(w.Payloads), skipHeld: w.SkipHeld,
+		})
 		if err != nil {
 			return err
 		}
-		for _, k := range held {
+		for _, k := range l.held {
 			tx.Held[RunRef{k.WorkspaceID, k.ID}] = true
 		}
-		for _, r := range rows {
+		for _, r := range l.runs {
 			tx.Runs[RunRef{r.WorkspaceID, r.ID}] = r
 		}
+		tx.Foreseen = l.steps
+		tx.addPayloads(l.payloads)
 		c, err := fn(tx)
 		if err != nil {
 			return err
@@ -105,12 +134,16 @@ func (tx *RunTx) LoadPayloads(ctx context.Context, refs []RunRef) error {
 	if err != nil {
 		return err
 	}
+	tx.addPayloads(rows)
+	return nil
+}
+
+func (tx *RunTx) addPayloads(rows []*models.Run) {
 	for _, r := range rows {
 		if have := tx.Runs[RunRef{r.WorkspaceID, r.ID}]; have != nil {
 			have.Payload = r.Payload
 		}
 	}
-	return nil
 }
 
 type stepKey struct {
@@ -132,11 +165,15 @@ func (tx *RunTx) Steps(ctx context.Context, wants []StepWant) ([]*models.Step, e
 	if len(wants) == 0 {
 		return nil, nil
 	}
+	return tx.batch.steps(ctx, stepKeys(wants))
+}
+
+func stepKeys(wants []StepWant) []stepKey {
 	keys := make([]stepKey, len(wants))
 	for i, w := range wants {
 		keys[i] = stepKey{w.Workspace, w.Run, w.Step, w.Iteration, w.Input}
 	}
-	return tx.batch.steps(ctx, keys)
+	return keys
 }
 
 // OpenSteps gives every row of a run that has not ended, iterations included.
