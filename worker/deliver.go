@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/broker"
 	"github.com/10ex/flows/internal/clock"
@@ -22,6 +24,8 @@ type Deliverer struct {
 	broker *broker.Broker
 	clock  clock.Clock
 	log    *slog.Logger
+
+	echoes *rate.Limiter
 
 	mu      sync.Mutex
 	local   *Worker // nil: this process does no steps
@@ -45,6 +49,11 @@ const (
 	alarmHorizon = 2 * time.Minute
 	// alarmPad lets the time be past also by a clock that is read a little behind.
 	alarmPad = 2 * time.Millisecond
+	// echoesPerSecond bounds how many steps go into the queue that a worker has begun
+	// in the commit that made them ready. Nobody needs such a task: the lease guards
+	// the step, and the claim is refused. It shows people what goes on, which more
+	// than this does not.
+	echoesPerSecond = 100
 	// announceInterval is how often queues are made known again.
 	announceInterval = 30 * time.Second
 )
@@ -53,6 +62,7 @@ const (
 func NewDeliverer(client *tasks.Client, b *broker.Broker, c clock.Clock, log *slog.Logger) *Deliverer {
 	d := &Deliverer{
 		client: client, broker: b, clock: c, log: log, alarms: map[*time.Timer]struct{}{},
+		echoes: rate.NewLimiter(echoesPerSecond, echoesPerSecond),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	go d.run()
@@ -80,6 +90,9 @@ func (d *Deliverer) Enqueue(ctx context.Context, deliveries []engine.Delivery) {
 		}
 		switch ahead := one.At.Sub(now); {
 		case one.Begun: // whoever took it is at it
+			if !d.echoes.AllowN(now, 1) {
+				continue
+			}
 		case !one.At.IsZero() && ahead > 0:
 			d.setAlarm(ctx, one, ahead)
 		default:

@@ -54,7 +54,7 @@ type Deps struct {
 type Config struct {
 	// ID names the worker in the database and in logs. Default: a new one.
 	ID string
-	// Concurrency is how many steps run at once. Default 20. Agents never have
+	// Concurrency is how many steps run at once. Default 100. Agents never have
 	// the last quarter of it.
 	Concurrency int
 	// Queues lists the queues to take from. Default: all.
@@ -106,7 +106,7 @@ func New(deps Deps, cfg Config) (*Worker, error) {
 		deps.Log = obs.Discard()
 	}
 	cfg.ID = cmp.Or(cfg.ID, ids.New("worker"))
-	cfg.Concurrency = cmp.Or(cfg.Concurrency, 20)
+	cfg.Concurrency = cmp.Or(cfg.Concurrency, 100)
 	cfg.Loops = cmp.Or(cfg.Loops, 2)
 	if deps.Broker.Embedded() {
 		cfg.TaskCheckInterval = cmp.Or(cfg.TaskCheckInterval, 200*time.Millisecond)

@@ -117,7 +117,7 @@ var settings = []setting{
 		},
 	},
 	{
-		name: "FLOWS_WORKER_CONCURRENCY", initial: "20", allowed: "a number from 1 to 1000",
+		name: "FLOWS_WORKER_CONCURRENCY", initial: "100", allowed: "a number from 1 to 1000",
 		does:     "steps a process does at once",
 		parseSet: func(c *config, v string) error { return number(&c.Concurrency, v, 1, 1000) },
 	},

@@ -26,7 +26,7 @@ func TestConfigDefaults(t *testing.T) {
 	c, err := readConfig(envOf(nil, nil))
 	require.NoError(t, err)
 	require.Equal(t, config{
-		DatabaseConns: 10, Concurrency: 20, RateLimit: 1000, MaxBody: 1 << 20, MaxOutput: 1 << 20, Drain: 25 * time.Second,
+		DatabaseConns: 10, Concurrency: 100, RateLimit: 1000, MaxBody: 1 << 20, MaxOutput: 1 << 20, Drain: 25 * time.Second,
 	}, c)
 }
 
@@ -52,7 +52,7 @@ func TestConfigReadsWhatIsSet(t *testing.T) {
 	require.False(t, *c.AllowPrivate)
 	require.Equal(t, 512<<10, c.MaxBody)
 	require.Equal(t, 90*24*time.Hour, c.Retention)
-	require.Equal(t, 20, c.Concurrency)
+	require.Equal(t, 100, c.Concurrency)
 	require.Len(t, c.Proxies, 2)
 }
 

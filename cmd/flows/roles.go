@@ -44,7 +44,7 @@ func (schedulerCommand) Run(ctx context.Context, p *program) error {
 
 // workerFlags are those of every command that has a worker in it.
 type workerFlags struct {
-	Concurrency int      `help:"Steps to do at once. Default: FLOWS_WORKER_CONCURRENCY, or 20."                   placeholder:"N"`
+	Concurrency int      `help:"Steps to do at once. Default: FLOWS_WORKER_CONCURRENCY, or 100."                   placeholder:"N"`
 	Queues      []string `help:"Queues to take from, separated by commas: default, agents, system. Default: all." placeholder:"QUEUE"`
 }
 
