@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +25,7 @@ import (
 // product is the binary under measurement, as a user runs it.
 type product struct {
 	url, key  string
+	database  string
 	ops       []string // where each role tells its metrics
 	processes []*exec.Cmd
 	http      *http.Client
@@ -52,9 +52,9 @@ func (b *bench) startProduct(ctx context.Context) (p *product, err error) {
 	}
 	env := append(os.Environ(),
 		"FLOWS_DATABASE_URL="+database, "FLOWS_REDIS_URL="+b.redis, "FLOWS_HTTP_ADDR="+addr, "FLOWS_RATE_LIMIT=1000000",
-		"FLOWS_ENCRYPTION_KEY=YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggISE=", "FLOWS_LOG_LEVEL=warn", "FLOWS_WORKER_CONCURRENCY=50",
+		"FLOWS_ENCRYPTION_KEY=YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggISE=", "FLOWS_LOG_LEVEL=warn",
 	)
-	p = &product{url: "http://" + addr + "/api/v1/flows", http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
+	p = &product{database: database, url: "http://" + addr + "/api/v1/flows", http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
 	defer func() {
 		if err != nil {
 			p.stop()
@@ -229,45 +229,38 @@ func (p *product) runOnce(ctx context.Context, wf string) (time.Duration, error)
 	return time.Since(began), nil
 }
 
-// load runs a workflow many times from so many clients at once.
+// load runs a workflow many times from so many clients, each of which waits for
+// the end of its run.
 func (p *product) load(ctx context.Context, wf string, runs, clients int) (took time.Duration, latencies []time.Duration, err error) {
-	var next atomic.Int64
 	var mu sync.Mutex
-	var wg sync.WaitGroup
-	errs := make(chan error, clients)
 	began := time.Now()
-	for range clients {
-		wg.Go(func() {
-			for next.Add(1) <= int64(runs) {
-				d, err := p.runOnce(ctx, wf)
-				if err != nil {
-					errs <- err
-					return
-				}
-				mu.Lock()
-				latencies = append(latencies, d)
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	took = time.Since(began)
-	select {
-	case err := <-errs:
-		return 0, nil, err
-	default:
-	}
+	err = p.each(runs, clients, func() error {
+		d, err := p.runOnce(ctx, wf)
+		mu.Lock()
+		defer mu.Unlock()
+		latencies = append(latencies, d)
+		return err
+	})
 	slices.Sort(latencies)
-	return took, latencies, nil
+	return time.Since(began), latencies, err
 }
 
 func percentile(sorted []time.Duration, p float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(float64(len(sorted))*p))]
 }
 
-func (b *bench) latencies(scenario string, l []time.Duration) {
+func (b *bench) latencies(scenario, figure string, l []time.Duration) {
 	ms := func(p float64) float64 { return float64(percentile(l, p).Microseconds()) / 1000 }
-	b.add(scenario, "trigger to end, ms p50/p95/p99", "%.1f / %.1f / %.1f", ms(0.5), ms(0.95), ms(0.99))
+	b.add(scenario, figure+", ms p50/p95/p99", "%.1f / %.1f / %.1f", ms(0.5), ms(0.95), ms(0.99))
+}
+
+// scenario is a workload. In a burst clients trigger runs and do not wait for
+// their ends, which is what the raw line does with its tasks.
+type scenario struct {
+	name          string
+	graph         *models.Graph
+	runs, clients int
+	burst         bool
 }
 
 // served measures the product through its API, between two raw lines.
@@ -281,38 +274,33 @@ func (b *bench) served(ctx context.Context) error {
 	}
 	defer p.stop()
 	figures := map[string]float64{}
-	for _, s := range []struct {
-		name          string
-		graph         *models.Graph
-		runs, clients int
-	}{
-		{"idle, 3 steps", linear(3), 200, 1},
-		{"linear, 3 steps, 32 clients", linear(3), 3000, clients},
-		{"fan-out of 100 with a join, 8 clients", fan(100), 80, 8},
-		{"linear, 10 steps, 32 clients", linear(10), 600, clients},
-		{"linear, 100 steps, 32 clients", linear(100), 64, clients},
-		{"linear, 1000 steps, 32 clients", linear(1000), 32, clients},
-		{"linear, 10 steps, 32 clients, again", linear(10), 600, clients},
+	var wf string
+	for _, s := range []scenario{
+		{"idle, 3 steps", linear(3), 200, 1, false},
+		{"linear, 3 steps, 32 clients", linear(3), 6000, clients, true},
+		{"fan-out of 100 with a join, 32 clients", fan(100), 160, clients, true},
+		{"linear, 10 steps, 32 clients", linear(10), 1600, clients, true},
+		{"linear, 100 steps, 32 clients", linear(100), 160, clients, true},
+		{"linear, 1000 steps, 32 clients", linear(1000), 64, clients, true},
+		{"fan-out of 100 with a join, 8 clients that wait", fan(100), 80, 8, false},
+		{"linear, 100 steps, 32 clients that wait", linear(100), 64, clients, false},
+		{"linear, 3 steps, 32 clients that wait", linear(3), 3000, clients, false},
 	} {
-		wf, err := p.workflow(ctx, s.name, s.graph)
-		if err != nil {
-			return err
-		}
-		if _, err := p.runOnce(ctx, wf); err != nil { // warm
+		if wf, err = b.scenario(ctx, p, s, figures); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		runs, cpu, asked := b.times(s.runs), p.usage(b.servers), p.statements()
-		took, lat, err := p.load(ctx, wf, runs, s.clients)
-		if err != nil {
+	}
+	// Of the last one, which has few steps a run.
+	stored := b.times(100_000)
+	if err := p.store(ctx, wf, stored); err != nil {
+		return err
+	}
+	for _, s := range []scenario{
+		{fmt.Sprintf("linear, 3 steps, 32 clients, after %d stored runs", stored), linear(3), 6000, clients, true},
+		{fmt.Sprintf("linear, 100 steps, 32 clients, after %d stored runs", stored), linear(100), 160, clients, true},
+	} {
+		if _, err := b.scenario(ctx, p, s, figures); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
-		}
-		steps := float64(runs * len(s.graph.Steps))
-		b.latencies(s.name, lat)
-		if s.clients > 1 {
-			figures[s.name] = steps / took.Seconds()
-			b.add(s.name, "steps/s", "%.0f", figures[s.name])
-			b.add(s.name, "statements/step", "%.2f", (p.statements()-asked)/steps)
-			b.add(s.name, "CPU ms/step", "%s", p.usage(b.servers).perStep(cpu, steps))
 		}
 	}
 	b.add("memory", "api + worker + scheduler, MiB", "%d", p.memory()>>20)
@@ -323,6 +311,48 @@ func (b *bench) served(ctx context.Context) error {
 		b.add("ratio to raw", name, "%.2f", figures[name]/b.rawRate())
 	}
 	return nil
+}
+
+// scenario measures one workload, and gives the workflow it ran.
+func (b *bench) scenario(ctx context.Context, p *product, s scenario, figures map[string]float64) (string, error) {
+	wf, err := p.workflow(ctx, s.name, s.graph)
+	if err != nil {
+		return "", err
+	}
+	if _, err := p.runOnce(ctx, wf); err != nil { // warm
+		return "", err
+	}
+	runs, cpu, asked := b.times(s.runs), p.usage(b.servers), p.statements()
+	var took time.Duration
+	if s.burst {
+		var accepted time.Duration
+		if took, accepted, err = p.burst(ctx, wf, runs, s.clients); err != nil {
+			return "", err
+		}
+		b.add(s.name, "runs accepted/s", "%.0f", float64(runs)/accepted.Seconds())
+	} else {
+		var lat []time.Duration
+		if took, lat, err = p.load(ctx, wf, runs, s.clients); err != nil {
+			return "", err
+		}
+		b.latencies(s.name, "trigger to end", lat)
+	}
+	steps := float64(runs * len(s.graph.Steps))
+	if s.clients > 1 {
+		figures[s.name] = steps / took.Seconds()
+		b.add(s.name, "steps/s", "%.0f", figures[s.name])
+		b.add(s.name, "statements/step", "%.2f", (p.statements()-asked)/steps)
+		b.add(s.name, "CPU ms/step", "%s", p.usage(b.servers).perStep(cpu, steps))
+	}
+	if s.graph.Edges[0].To == s.graph.Steps[1].ID { // one after the other
+		dispatch, hop, err := p.hops(ctx, wf)
+		if err != nil {
+			return "", err
+		}
+		b.latencies(s.name, "wait in the queue", dispatch)
+		b.latencies(s.name, "hop to the next step", hop)
+	}
+	return wf, nil
 }
 
 func fan(width int) *models.Graph {
