@@ -194,6 +194,8 @@ func TestModelsHaveTheColumnsOfTheirTables(t *testing.T) {
 	rows := []any{
 		models.Workspace{}, models.APIKey{}, models.Workflow{}, models.Version{}, models.Agent{}, models.Run{}, models.Step{},
 		models.StepAttempt{}, models.RunEvent{}, models.Wait{}, models.IdempotencyKey{},
+		models.Event{}, models.Match{}, models.Trigger{}, models.TriggerKey{}, models.Tick{},
+		models.Delivery{}, models.DeliveryAttempt{}, models.Template{},
 	}
 	each(t, func(t *testing.T, url string, d database) {
 		_, err := openStore(t, url).Migrate(context.Background())
@@ -242,13 +244,21 @@ func TestChecksHoldTheStatesOfModels(t *testing.T) {
 			texts([]models.StepType{models.StepTypeAgent, models.StepTypeConnector, models.StepTypeBranch, models.StepTypeWait}),
 			texts([]models.StepStatus{models.StepQueued, models.StepRunning, models.StepWaiting}), // may need attention
 		},
-		"step_attempts": {texts([]models.StepStatus{models.StepFailed, models.StepCancelled})},
+		"step_attempts":  {texts([]models.StepStatus{models.StepFailed, models.StepCancelled})},
+		"event_matches":  {texts(models.MatchOutcomes)},
+		"schedule_ticks": {texts(models.TickOutcomes)},
+		"triggers": {
+			texts(models.TriggerKinds), texts(models.TargetTypes),
+			append([]string{""}, texts(models.MissedPolicies)...), append([]string{""}, texts(models.VerifyKinds)...),
+		},
+		"deliveries": {texts(models.DeliveryStatuses), texts([]models.DeliveryStatus{models.DeliveryPending, models.DeliverySending})},
+		"templates":  {texts(models.TemplateStatuses)},
 	}
 	for _, list := range lists {
 		slices.SortFunc(list, slices.Compare)
 	}
 	inList := regexp.MustCompile(`(?s)(?:IN \(|ARRAY\[)(.*?)[)\]]`)
-	quoted := regexp.MustCompile(`'([a-z]+)'`)
+	quoted := regexp.MustCompile(`'([a-z0-9]*)'`)
 	each(t, func(t *testing.T, url string, d database) {
 		_, err := openStore(t, url).Migrate(context.Background())
 		require.NoError(t, err)

@@ -10,6 +10,7 @@ type (
 	TriggerID   string
 	EventID     string
 	AgentID     string
+	DeliveryID  string
 )
 
 // Prefixes of ids, as they stand in front of the underscore.
@@ -21,6 +22,7 @@ const (
 	TriggerPrefix   = "trg"
 	EventPrefix     = "evt"
 	AgentPrefix     = "agt"
+	DeliveryPrefix  = "dlv"
 )
 
 // idChars is the length of an id after its prefix and underscore.

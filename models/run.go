@@ -30,6 +30,7 @@ type Run struct {
 	RerunOf         *RunID            `bun:"rerun_of"`
 	Metadata        map[string]string `bun:"metadata,type:jsonb"`
 	CreatedAt       time.Time         `bun:"created_at"`
+	Depth           int               `bun:"depth"` // how many flows started each other before it
 	StartedAt       *time.Time        `bun:"started_at"`
 	FinishedAt      *time.Time        `bun:"finished_at"`
 }
@@ -163,4 +164,8 @@ type Wait struct {
 	StepID      string      `bun:"step_id,pk"`
 	EventType   string      `bun:"event_type"`
 	OpenedAt    time.Time   `bun:"opened_at"`
+	// MatchKey is what an event must have to match, where the condition is such a
+	// comparison; empty where only the condition can tell.
+	MatchKey string     `bun:"match_key"`
+	AttendAt *time.Time `bun:"attend_at"` // until earlier events have been looked at
 }

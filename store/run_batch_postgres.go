@@ -159,7 +159,7 @@ func scanRuns(into *[]*models.Run) readRows {
 			var meta []byte
 			if err = r.Scan(&run.WorkspaceID, &run.ID, &run.WorkflowID, &run.WorkflowVersion, &run.WorkflowName, &run.Status, &run.Halted,
 				&run.ActiveSteps, &run.WaitingSteps, &run.LastSeq, &run.TriggerType, &run.TriggerID, &run.EventID,
-				&run.Error, &run.RerunOf, &meta, &run.CreatedAt, &run.StartedAt, &run.FinishedAt); err != nil {
+				&run.Error, &run.RerunOf, &meta, &run.CreatedAt, &run.Depth, &run.StartedAt, &run.FinishedAt); err != nil {
 				return err
 			}
 			if meta != nil {
@@ -343,6 +343,7 @@ var runFields = []field[models.Run]{
 		return marshalled(&r.Metadata)
 	}),
 	fieldOf("created_at", "timestamptz", func(r *models.Run) time.Time { return r.CreatedAt }),
+	fieldOf("depth", "int", func(r *models.Run) int32 { return int32(r.Depth) }),
 	fieldOf("started_at", "timestamptz", func(r *models.Run) *time.Time { return r.StartedAt }),
 	fieldOf("finished_at", "timestamptz", func(r *models.Run) *time.Time { return r.FinishedAt }),
 }

@@ -62,7 +62,7 @@ type runBatch interface {
 // runColumns are the ones the engine reads of every run it touches.
 var runColumns = []string{
 	"workspace_id", "id", "workflow_id", "workflow_version", "workflow_name", "status", "halted", "active_steps", "waiting_steps",
-	"last_seq", "trigger_type", "trigger_id", "event_id", "error", "rerun_of", "metadata", "created_at", "started_at", "finished_at",
+	"last_seq", "trigger_type", "trigger_id", "event_id", "error", "rerun_of", "metadata", "created_at", "depth", "started_at", "finished_at",
 }
 
 // lockWants is Wants in keys of rows.
