@@ -109,6 +109,8 @@ CREATE TABLE schedule_ticks (
 --bun:split
 CREATE INDEX schedule_ticks_attend ON schedule_ticks (attend_at) WHERE attend_at IS NOT NULL;
 --bun:split
+CREATE INDEX schedule_ticks_by_age ON schedule_ticks (created_at);
+--bun:split
 CREATE TABLE deliveries (
   workspace_id text COLLATE "C" NOT NULL,
   id           text COLLATE "C" NOT NULL,

@@ -1,0 +1,102 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	cron "github.com/netresearch/go-cron"
+)
+
+// schedule says when a trigger of type schedule is due: a cron expression, read
+// on the clocks of a time zone.
+type schedule struct {
+	spec cron.Schedule
+	zone *time.Location
+	// everyHour is set where the hour is not fixed. When the clocks go back such a
+	// schedule is due in both of the hours that look the same; one at a fixed hour is
+	// due once a day, whatever the clocks do.
+	everyHour bool
+}
+
+// cronParser reads the five fields of crontab(5), and names such as @daily. A day
+// is meant if either of its two fields says so, as in every crontab.
+var cronParser = cron.MustNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor | cron.DowOrDom)
+
+var (
+	errCronZone  = errors.New("the time zone belongs into timezone, not into cron")
+	errCronEvery = errors.New("@every is not supported: use five fields such as */15 * * * *")
+	errCronNever = errors.New("it is never due")
+)
+
+// parseSchedule reads a cron expression and the name of a time zone.
+func parseSchedule(expr string, zone *time.Location) (*schedule, error) {
+	expr = strings.TrimSpace(expr)
+	switch {
+	case strings.Contains(strings.ToUpper(expr), "TZ="):
+		return nil, errCronZone
+	case strings.HasPrefix(expr, "@every"):
+		return nil, errCronEvery
+	}
+	spec, err := cronParser.Parse(expr)
+	if err != nil {
+		return nil, fmt.Errorf("it is not a cron expression of five fields: %w", err)
+	}
+	fields := strings.Fields(expr)
+	s := &schedule{spec: spec, zone: zone, everyHour: expr == "@hourly" || len(fields) == 5 && strings.HasPrefix(fields[1], "*")}
+	if s.next(time.Unix(0, 0)).IsZero() {
+		return nil, errCronNever
+	}
+	return s, nil
+}
+
+// parseZone finds a time zone by its IANA name.
+func parseZone(name string) (*time.Location, error) {
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "" || name == "Local" { // the zone of this host is nobody's
+		return nil, fmt.Errorf("%q is not the IANA name of a time zone, such as Europe/Berlin", name)
+	}
+	return zone, nil
+}
+
+// next is the first time after t that the schedule is due; zero if there is none. A
+// time that the clocks jump over is due when they have.
+func (s *schedule) next(t time.Time) time.Time {
+	for {
+		t = s.spec.Next(t.In(s.zone))
+		if t.IsZero() {
+			return t
+		}
+		if s.everyHour || !secondOfTwo(t) {
+			return t.UTC()
+		}
+	}
+}
+
+// secondOfTwo tells whether the clocks showed the same time shortly before.
+func secondOfTwo(t time.Time) bool {
+	const wall = "2006-01-02 15:04:05"
+	for _, back := range []time.Duration{30 * time.Minute, time.Hour, 2 * time.Hour} { // what zones do
+		if t.Add(-back).Format(wall) == t.Format(wall) {
+			return true
+		}
+	}
+	return false
+}
+
+// due gives the times after from and up to now, at most limit of them, and how many
+// there are, counted up to a bound.
+func (s *schedule) due(from, now time.Time, limit int) (times []time.Time, count int) {
+	for t := from; !t.IsZero() && !t.After(now) && count < maxCounted; t = s.next(t) {
+		count++
+		times = append(times, t)
+		if len(times) > limit {
+			times = times[1:]
+		}
+	}
+	return times, count
+}
+
+// maxCounted bounds how far missed ticks are counted: more than a year of hourly ones.
+const maxCounted = 10_000
