@@ -77,12 +77,16 @@ func options(e Entry) []asynq.Option {
 			queue = QueueSystem
 		}
 	}
+	return taskOptions(e.Step.ID(), queue, e.At)
+}
+
+func taskOptions(id, queue string, at time.Time) []asynq.Option {
 	opts := []asynq.Option{
-		asynq.TaskID(e.Step.ID()), asynq.Queue(queue),
+		asynq.TaskID(id), asynq.Queue(queue),
 		asynq.MaxRetry(maxRetry), asynq.Timeout(taskTimeout), asynq.Retention(0),
 	}
-	if !e.At.IsZero() {
-		opts = append(opts, asynq.ProcessAt(wholeSecond(e.At)))
+	if !at.IsZero() {
+		opts = append(opts, asynq.ProcessAt(wholeSecond(at)))
 	}
 	return opts
 }
@@ -99,7 +103,23 @@ func wholeSecond(t time.Time) time.Time {
 // is found again by the sweep. After a failure nothing is tried for a while, so
 // that a Redis that is away costs no caller more than one timeout.
 func (c *Client) Enqueue(ctx context.Context, entries []Entry) {
-	if len(entries) == 0 {
+	c.all(ctx, len(entries), func(i int) (*asynq.Task, []asynq.Option) {
+		e := entries[i]
+		if e.Wake {
+			return NewWake(e.Step), options(e)
+		}
+		return NewStep(e.Step), options(e)
+	})
+}
+
+// EnqueueJobs puts jobs into the queue, as Enqueue does with steps.
+func (c *Client) EnqueueJobs(ctx context.Context, jobs []Job) {
+	c.all(ctx, len(jobs), func(i int) (*asynq.Task, []asynq.Option) { return NewJob(jobs[i]), jobs[i].options() })
+}
+
+// all puts n tasks into the queue, some of them side by side.
+func (c *Client) all(ctx context.Context, n int, task func(i int) (*asynq.Task, []asynq.Option)) {
+	if n == 0 {
 		return
 	}
 	var (
@@ -111,10 +131,11 @@ func (c *Client) Enqueue(ctx context.Context, entries []Entry) {
 	put := func() {
 		for {
 			i := int(next.Add(1)) - 1
-			if i >= len(entries) {
+			if i >= n {
 				return
 			}
-			if err := c.put(ctx, entries[i]); err != nil {
+			one, opts := task(i)
+			if err := c.put(ctx, one, opts); err != nil {
 				lost.Add(1)
 				mu.Lock()
 				first = cmp.Or(first, err)
@@ -123,34 +144,30 @@ func (c *Client) Enqueue(ctx context.Context, entries []Entry) {
 		}
 	}
 	var group sync.WaitGroup
-	for range min(len(entries), c.cfg.Parallel) - 1 {
+	for range min(n, c.cfg.Parallel) - 1 {
 		group.Go(put)
 	}
 	put()
 	group.Wait()
-	if n := lost.Load(); n > 0 {
-		c.stats.lost.Add(n)
+	if gone := lost.Load(); gone > 0 {
+		c.stats.lost.Add(gone)
 		if !errors.Is(first, errResting) { // else it has been said
 			c.log.WarnContext(ctx, "tasks were not enqueued, the sweep will deliver them",
-				slog.Int64("count", n), slog.String("error", first.Error()))
+				slog.Int64("count", gone), slog.String("error", first.Error()))
 		}
 	}
 }
 
 var errResting = errors.New("resting after a failure")
 
-func (c *Client) put(ctx context.Context, e Entry) error {
+func (c *Client) put(ctx context.Context, task *asynq.Task, opts []asynq.Option) error {
 	if time.Since(c.start) < time.Duration(c.restUntil.Load()) {
 		return errResting
 	}
 	// A caller that goes away must not take the delivery with it.
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timeout)
 	defer stop()
-	task := NewStep(e.Step)
-	if e.Wake {
-		task = NewWake(e.Step)
-	}
-	_, err := c.queue.EnqueueContext(ctx, task, options(e)...)
+	_, err := c.queue.EnqueueContext(ctx, task, opts...)
 	switch {
 	case err == nil:
 		c.stats.enqueued.Add(1)

@@ -30,6 +30,7 @@ type Deliverer struct {
 	mu      sync.Mutex
 	local   *Worker // nil: this process does no steps
 	pending []tasks.Entry
+	jobs    []tasks.Job // pending, too
 	dropped int
 	alarms  map[*time.Timer]struct{}
 	closed  bool
@@ -63,7 +64,7 @@ func NewDeliverer(client *tasks.Client, b *broker.Broker, c clock.Clock, log *sl
 	d := &Deliverer{
 		client: client, broker: b, clock: c, log: log, alarms: map[*time.Timer]struct{}{},
 		echoes: rate.NewLimiter(echoesPerSecond, echoesPerSecond),
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		wake:   make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	go d.run()
 	return d
@@ -180,13 +181,14 @@ func (d *Deliverer) announce() {
 // flush puts all that waits into the queue.
 func (d *Deliverer) flush() {
 	d.mu.Lock()
-	batch, dropped := d.pending, d.dropped
-	d.pending, d.dropped = nil, 0
+	batch, jobs, dropped := d.pending, d.jobs, d.dropped
+	d.pending, d.jobs, d.dropped = nil, nil, 0
 	d.mu.Unlock()
 	if dropped > 0 {
 		d.log.Warn("deliveries were dropped, the sweep will repeat them", obs.Count(dropped))
 	}
 	d.client.Enqueue(context.Background(), batch)
+	d.client.EnqueueJobs(context.Background(), jobs)
 }
 
 // Close puts what waits into the queue and ends the Deliverer. What comes later

@@ -23,6 +23,9 @@ var errDatabaseAway = errors.New("the database could not be reached")
 // ProcessTask does what a task asks for. It obeys the lease on the step and not
 // asynq's context, which ends when Redis is away for a while.
 func (w *Worker) ProcessTask(ctx context.Context, t *asynq.Task) error {
+	if tasks.IsJob(t.Type()) {
+		return w.job(ctx, t)
+	}
 	s, err := tasks.DecodeStep(t.Payload())
 	if err != nil {
 		w.log.ErrorContext(ctx, "task was thrown away", slog.String("type", t.Type()), obs.Err(err))

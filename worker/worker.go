@@ -45,9 +45,12 @@ type Deps struct {
 	// AgentFunc looks an agent up in a workspace; models.ErrNotFound if there is
 	// none.
 	AgentFunc func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error)
-	Broker    *broker.Broker
-	Log       *slog.Logger
-	Metrics   prometheus.Registerer
+	// Jobs does what is no step, by type of task. One of a type that is not here is
+	// thrown away.
+	Jobs    map[string]JobFunc
+	Broker  *broker.Broker
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
 }
 
 // Config are a worker's settings.
@@ -85,6 +88,7 @@ type Worker struct {
 	held    *held
 	servers []*asynq.Server
 	metrics metrics
+	offered atomic.Int64 // jobs under way that were offered within the process
 
 	running  context.Context //nolint:containedctx // it is the worker's own life: ends when it takes no more work
 	stop     context.CancelCauseFunc
