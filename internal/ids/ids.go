@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,26 @@ func Format(prefix string, u uuid.UUID) string {
 		hi >>= 5
 	}
 	return string(out)
+}
+
+// UUID reads the number back that Format wrote. It is false for what Format cannot
+// have written.
+func UUID(id string) (u uuid.UUID, ok bool) {
+	n := len(id) - 26
+	if n < 1 || id[n-1] != '_' || id[n] > '7' { // 26 characters have room for two bits more than a number has
+		return u, false
+	}
+	var hi, lo uint64
+	for _, c := range []byte(id[n:]) {
+		digit := strings.IndexByte(alphabet, c)
+		if digit < 0 {
+			return uuid.UUID{}, false
+		}
+		hi, lo = hi<<5|lo>>59, lo<<5|uint64(digit)
+	}
+	binary.BigEndian.PutUint64(u[:8], hi)
+	binary.BigEndian.PutUint64(u[8:], lo)
+	return u, true
 }
 
 // Lowest gives an id that sorts before or with every id made at t or later.

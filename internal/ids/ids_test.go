@@ -32,6 +32,22 @@ func TestFormatKeepsTheOrderOfTheNumber(t *testing.T) {
 	require.Less(t, ids.Format("x", low), ids.Format("x", high))
 }
 
+func TestUUIDReadsBackWhatFormatWrote(t *testing.T) {
+	t.Parallel()
+	for range 1000 {
+		want := uuid.New()
+		got, ok := ids.UUID(ids.Format("run", want))
+		require.True(t, ok)
+		require.Equal(t, want, got)
+	}
+	for _, wrong := range []string{
+		"", "run", "run_", "00000000000000000000000001", "run_0000000000000000000000000l", "run_8zzzzzzzzzzzzzzzzzzzzzzzzz", "run-00000000000000000000000001",
+	} {
+		_, ok := ids.UUID(wrong)
+		require.False(t, ok, wrong)
+	}
+}
+
 func TestLowestBoundsIdsOfItsTime(t *testing.T) {
 	t.Parallel()
 	before := time.Now().Add(-time.Millisecond)
