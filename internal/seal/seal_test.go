@@ -1,0 +1,94 @@
+package seal_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/10ex/flows/internal/seal"
+)
+
+func keyOf(b byte) []byte { return bytes.Repeat([]byte{b}, seal.KeySize) }
+
+func ring(t *testing.T, keys ...[]byte) *seal.Ring {
+	t.Helper()
+	r, err := seal.New(keys...)
+	require.NoError(t, err)
+	return r
+}
+
+func TestWhatIsSealedOpensForItsOwnerOnly(t *testing.T) {
+	t.Parallel()
+	r := ring(t, keyOf(1))
+	for _, plain := range []string{"", "s3cret", "\x00\xff"} {
+		sealed := r.Seal([]byte(plain), "ws_a", "trg_1")
+		if plain != "" {
+			require.NotContains(t, string(sealed), plain)
+		}
+		got, err := r.Open(sealed, "ws_a", "trg_1")
+		require.NoError(t, err)
+		require.Equal(t, plain, string(got))
+		for _, other := range [][]string{{"ws_b", "trg_1"}, {"ws_a", "trg_2"}, {"ws_a"}, {}, {"ws_at", "rg_1"}, {"ws_a", "trg_1", ""}} {
+			_, err := r.Open(sealed, other...)
+			require.ErrorIs(t, err, seal.ErrBroken, other)
+		}
+	}
+}
+
+func TestTheSameSecretNeverLooksTheSame(t *testing.T) {
+	t.Parallel()
+	r := ring(t, keyOf(1))
+	require.NotEqual(t, r.Seal([]byte("s3cret"), "a"), r.Seal([]byte("s3cret"), "a"))
+}
+
+func TestAnyChangeIsNoticed(t *testing.T) {
+	t.Parallel()
+	r := ring(t, keyOf(1))
+	sealed := r.Seal([]byte("s3cret"), "a")
+	for i := range sealed {
+		changed := bytes.Clone(sealed)
+		changed[i] ^= 1
+		_, err := r.Open(changed, "a")
+		require.Error(t, err, "byte %d", i)
+	}
+	for n := range sealed {
+		_, err := r.Open(sealed[:n], "a")
+		require.Error(t, err, "the first %d bytes", n)
+	}
+	_, err := r.Open(nil, "a")
+	require.ErrorIs(t, err, seal.ErrBroken)
+}
+
+func TestKeysCanBeReplaced(t *testing.T) {
+	t.Parallel()
+	before := ring(t, keyOf(1))
+	sealed := before.Seal([]byte("s3cret"), "a")
+	require.False(t, before.Stale(sealed))
+
+	during := ring(t, keyOf(2), keyOf(1))
+	got, err := during.Open(sealed, "a")
+	require.NoError(t, err)
+	require.Equal(t, "s3cret", string(got))
+	require.True(t, during.Stale(sealed))
+	again := during.Seal(got, "a")
+	require.False(t, during.Stale(again))
+	_, err = before.Open(again, "a")
+	require.ErrorIs(t, err, seal.ErrUnknownKey)
+
+	after := ring(t, keyOf(2))
+	_, err = after.Open(sealed, "a")
+	require.ErrorIs(t, err, seal.ErrUnknownKey)
+	got, err = after.Open(again, "a")
+	require.NoError(t, err)
+	require.Equal(t, "s3cret", string(got))
+}
+
+func TestNewRefusesWhatIsNoKey(t *testing.T) {
+	t.Parallel()
+	_, err := seal.New()
+	require.Error(t, err)
+	_, err = seal.New(keyOf(1), []byte("s3cret"))
+	require.ErrorContains(t, err, "key 2 has 6 bytes")
+	require.NotContains(t, err.Error(), "s3cret")
+}
