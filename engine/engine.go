@@ -137,6 +137,8 @@ type StartRequest struct {
 	Trigger   models.TriggerType
 	TriggerID *models.TriggerID
 	EventID   *models.EventID
+	// Depth is how many flows started each other before this run.
+	Depth int
 }
 
 // RerunRequest asks for a run like an earlier one.

@@ -1,0 +1,72 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/10ex/flows/engine"
+	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+	"github.com/10ex/flows/tasks"
+)
+
+// Engine is what the bus asks of the engine.
+type Engine interface {
+	Start(ctx context.Context, req engine.StartRequest) (*models.Run, error)
+}
+
+var _ Engine = (*engine.Engine)(nil)
+
+// Jobs delivers jobs. It returns at once, and losing some is safe.
+type Jobs interface {
+	EnqueueJobs(ctx context.Context, jobs []tasks.Job)
+}
+
+// Deps are what a Bus works with. All are required but Log.
+type Deps struct {
+	Store  *store.Store
+	Engine Engine
+	Clock  clock.Clock
+	Jobs   Jobs
+	Log    *slog.Logger
+}
+
+// Config are the settings of a Bus.
+type Config struct {
+	// Attend is how long an event may stay unmatched before the sweep asks for it
+	// again. It doubles with every time. Default 10s.
+	Attend time.Duration
+	// Parallel is how many runs of one batch of events are started side by side.
+	// Default 32.
+	Parallel int
+}
+
+// Bus brings events to triggers. It may be used concurrently, and any number of
+// them may work on one database.
+type Bus struct {
+	deps     Deps
+	cfg      Config
+	store    *store.Store
+	log      *slog.Logger
+	compiled *conditions
+}
+
+// New makes a Bus.
+func New(deps Deps, cfg Config) (*Bus, error) {
+	if deps.Store == nil || deps.Engine == nil || deps.Clock == nil || deps.Jobs == nil {
+		return nil, errors.New("bus: a dependency is missing")
+	}
+	if deps.Log == nil {
+		deps.Log = obs.Discard()
+	}
+	cfg.Attend = cmp.Or(cfg.Attend, 10*time.Second)
+	cfg.Parallel = cmp.Or(cfg.Parallel, 32)
+	return &Bus{deps: deps, cfg: cfg, store: deps.Store, log: deps.Log, compiled: newConditions()}, nil
+}
+
+func (b *Bus) now() time.Time { return b.deps.Clock.Now() }

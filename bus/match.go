@@ -1,0 +1,314 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+	"github.com/10ex/flows/tasks"
+)
+
+// listenersPage is how many triggers are looked at together.
+const listenersPage = 500
+
+// MatchJob does a job of type match.
+func (b *Bus) MatchJob(ctx context.Context, j tasks.Job) error {
+	return b.Match(ctx, models.WorkspaceID(j.Workspace), models.EventID(j.ID))
+}
+
+// Match brings events of a workspace to the triggers that listen for them, and
+// notes what became of each. Events that have been matched are left alone. It may
+// be done twice for the same event, also at the same time. An error tells that some
+// of the events have to be matched again.
+func (b *Bus) Match(ctx context.Context, ws models.WorkspaceID, events ...models.EventID) error {
+	t := b.store.For(ws)
+	rows, err := t.UnmatchedEvents(ctx, events)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	m := &matching{bus: b, tenant: t, failed: map[models.EventID]error{}}
+	for _, e := range rows {
+		m.occasions = append(m.occasions, &occasion{Event: e})
+	}
+	if err := m.listeners(ctx); err != nil {
+		return err
+	}
+	if err := m.addressed(ctx); err != nil {
+		return err
+	}
+	return m.settle(ctx)
+}
+
+// matching is one batch of events on its way to triggers.
+type matching struct {
+	bus       *Bus
+	tenant    *store.Tenant
+	occasions []*occasion
+
+	mu     sync.Mutex
+	failed map[models.EventID]error // those that have to come again
+}
+
+// candidate is an event at a trigger that listens for its type and source.
+type candidate struct {
+	trigger  *models.Trigger
+	occasion *occasion
+	when     *condition
+	key      string // of dedupe; empty: none
+	payload  []byte
+	match    *models.Match
+}
+
+func (c *candidate) ignore(reason string) {
+	c.match.Outcome, c.match.Reason = models.MatchIgnored, shorten(reason)
+}
+
+// open tells whether nothing has been decided about the candidate.
+func (c *candidate) open() bool { return c.match.Outcome == "" }
+
+// patterns gives every event type a trigger may name to get an event of type typ:
+// the type itself, and every beginning of it with * after it.
+func patterns(typ string) []string {
+	out := make([]string, 0, len(typ)+2)
+	out = append(out, typ)
+	for i := range len(typ) + 1 {
+		out = append(out, typ[:i]+"*")
+	}
+	return out
+}
+
+// covers tells whether a trigger's event type means an event type.
+func covers(pattern, typ string) bool {
+	if n := len(pattern) - 1; n >= 0 && pattern[n] == '*' {
+		return len(typ) >= n && typ[:n] == pattern[:n]
+	}
+	return pattern == typ
+}
+
+// listeners brings the events to the triggers that listen for their types.
+func (m *matching) listeners(ctx context.Context) error {
+	var types []string
+	seen := map[string]bool{}
+	for _, o := range m.occasions {
+		if !seen[o.Type] {
+			seen[o.Type] = true
+			types = append(types, patterns(o.Type)...)
+		}
+	}
+	slices.Sort(types)
+	types = slices.Compact(types)
+	var after store.ListenerPlace
+	for {
+		triggers, err := m.tenant.Listeners(ctx, types, after, listenersPage)
+		if err != nil {
+			return err
+		}
+		var found []*candidate
+		for _, trg := range triggers {
+			for _, o := range m.occasions {
+				if covers(trg.EventType, o.Type) && (trg.Source == "" || trg.Source == o.Source) {
+					found = append(found, newCandidate(trg, o))
+				}
+			}
+		}
+		if err := m.decide(ctx, found); err != nil {
+			return err
+		}
+		if len(triggers) < listenersPage {
+			return nil
+		}
+		last := triggers[len(triggers)-1]
+		after = store.ListenerPlace{EventType: last.EventType, ID: last.ID}
+	}
+}
+
+// addressed brings events to the trigger they came by.
+func (m *matching) addressed(ctx context.Context) error {
+	var found []*candidate
+	for _, o := range m.occasions {
+		if o.TriggerID == nil {
+			continue
+		}
+		trg, err := m.tenant.Trigger(ctx, *o.TriggerID)
+		if errors.Is(err, models.ErrNotFound) {
+			continue // it has been deleted since
+		}
+		if err != nil {
+			return err
+		}
+		c := newCandidate(trg, o)
+		if !trg.Enabled {
+			c.ignore("the trigger is disabled")
+		}
+		found = append(found, c)
+	}
+	return m.decide(ctx, found)
+}
+
+func newCandidate(trg *models.Trigger, o *occasion) *candidate {
+	return &candidate{trigger: trg, occasion: o, match: &models.Match{EventID: o.ID, TriggerID: trg.ID}}
+}
+
+// decide does with candidates what is to be done and records it.
+func (m *matching) decide(ctx context.Context, found []*candidate) error {
+	if len(found) == 0 {
+		return nil
+	}
+	for _, c := range found {
+		if err := m.weigh(ctx, c); err != nil {
+			return err
+		}
+	}
+	if err := m.dedupe(ctx, found); err != nil {
+		return err
+	}
+	m.fire(ctx, found)
+	now := m.bus.now()
+	matches := make([]*models.Match, 0, len(found))
+	for _, c := range found {
+		if !c.open() {
+			c.match.At = now
+			matches = append(matches, c.match)
+		}
+	}
+	return m.tenant.RecordMatches(ctx, matches, now)
+}
+
+// weigh evaluates what the trigger says in expressions. What goes wrong in one is a
+// reason to ignore the event, and no trouble of any other trigger.
+func (m *matching) weigh(ctx context.Context, c *candidate) error {
+	if !c.open() {
+		return nil
+	}
+	if c.occasion.Depth >= models.MaxDepth {
+		c.ignore("flows have started each other too many times: the chain ends here")
+		return nil
+	}
+	var err error
+	if c.when, err = m.bus.compiled.get(c.trigger); err != nil {
+		c.ignore("the trigger cannot be read: " + err.Error())
+		return nil
+	}
+	vars, err := c.occasion.scope(c.trigger)
+	if err != nil {
+		c.ignore("the event's data cannot be read: " + err.Error())
+		return nil
+	}
+	ok, reason, err := c.when.admits(ctx, vars)
+	if ok {
+		c.key, reason, err = c.when.dedupeKey(ctx, vars)
+	}
+	if ok && reason == "" && err == nil {
+		c.payload, reason, err = c.when.input(ctx, vars, c.occasion.Event)
+	}
+	if reason != "" {
+		c.ignore(reason)
+	}
+	return err
+}
+
+// dedupe lets one event a key and window through.
+func (m *matching) dedupe(ctx context.Context, found []*candidate) error {
+	type key struct {
+		trigger models.TriggerID
+		key     string
+	}
+	var open []*candidate
+	for _, c := range found {
+		if c.open() && c.key != "" {
+			open = append(open, c)
+		}
+	}
+	for len(open) > 0 {
+		// Each key once in a statement; the others see what came of it.
+		var claims []store.KeyClaim
+		turn := map[key]int{}
+		var later []*candidate
+		for _, c := range open {
+			k := key{c.trigger.ID, c.key}
+			if _, taken := turn[k]; taken {
+				later = append(later, c)
+				continue
+			}
+			turn[k] = len(claims)
+			claims = append(claims, store.KeyClaim{
+				Trigger: c.trigger.ID, Key: c.key, Event: c.occasion.ID,
+				At: c.occasion.ReceivedAt, Until: c.occasion.ReceivedAt.Add(c.when.window),
+			})
+		}
+		owners, err := m.tenant.ClaimKeys(ctx, claims)
+		if err != nil {
+			return err
+		}
+		judge := func(c *candidate) (settled bool) {
+			owner := owners[turn[key{c.trigger.ID, c.key}]]
+			if owner.EventID == c.occasion.ID {
+				return true
+			}
+			if !owner.Until.After(c.occasion.ReceivedAt) {
+				return false // that window is over: it may open the next
+			}
+			c.ignore("event " + string(owner.EventID) + " with the same key came before it")
+			return true
+		}
+		for _, c := range open {
+			judge(c)
+		}
+		open = slices.DeleteFunc(later, judge)
+	}
+	return nil
+}
+
+// fire fires the triggers of what is still open, some side by side.
+func (m *matching) fire(ctx context.Context, found []*candidate) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, m.bus.cfg.Parallel)
+	for _, c := range found {
+		if !c.open() {
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			m.fireOne(ctx, c)
+		})
+	}
+	wg.Wait()
+}
+
+func (m *matching) fireOne(ctx context.Context, c *candidate) {
+	res, err := m.bus.fire(ctx, c.trigger, c.occasion.Event, c.payload)
+	if err == nil && res.refused != "" && c.key != "" {
+		err = m.tenant.FreeKey(ctx, c.trigger.ID, c.key, c.occasion.ID) // nothing came of it
+	}
+	switch {
+	case err != nil:
+		m.mu.Lock()
+		m.failed[c.occasion.ID] = err
+		m.mu.Unlock()
+	case res.refused != "":
+		c.ignore(res.refused)
+	default:
+		c.match.Outcome, c.match.RunID, c.match.DeliveryID = models.MatchFired, res.run, res.delivery
+	}
+}
+
+// settle notes which events need not come again.
+func (m *matching) settle(ctx context.Context) error {
+	var done []models.EventID
+	var first error
+	for _, o := range m.occasions {
+		if err := m.failed[o.ID]; err != nil {
+			first = err
+			continue
+		}
+		done = append(done, o.ID)
+	}
+	if err := m.tenant.SettleEvents(ctx, done); err != nil {
+		return err
+	}
+	return first
+}

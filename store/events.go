@@ -1,0 +1,235 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/10ex/flows/internal/ids"
+	"github.com/10ex/flows/models"
+)
+
+// EventFilter restricts a list of events. What is empty does not restrict.
+type EventFilter struct {
+	Type           string
+	Source         string
+	ReceivedAfter  *time.Time // that moment itself is left out
+	ReceivedBefore *time.Time // that moment itself is left out
+}
+
+// AddEvents keeps events, all or none, and gives the id of each. One whose source
+// and external id are known already is not kept again: the id is then that of the
+// first. It sets the workspace.
+func (t *Tenant) AddEvents(ctx context.Context, events []*models.Event) ([]models.EventID, error) {
+	if len(events) == 0 {
+		return nil, nil
+	}
+	rows := slices.Clone(events)
+	for _, e := range rows {
+		e.WorkspaceID = t.ws
+		if err := checkText(e); err != nil {
+			return nil, err
+		}
+	}
+	// In one order, so that two who add the same do not wait for each other.
+	slices.SortStableFunc(rows, func(a, b *models.Event) int {
+		return cmp.Or(cmp.Compare(a.ExternalID, b.ExternalID), cmp.Compare(a.Source, b.Source))
+	})
+	known := make(map[eventName]models.EventID, len(rows))
+	for {
+		err := t.s.alone(func(db bun.IDB) error {
+			var added []addedEvent
+			err := db.NewInsert().Model(&rows).On("CONFLICT (workspace_id, external_id, source) DO NOTHING").
+				Returning("id, external_id, source").Scan(ctx, &added)
+			for _, a := range added {
+				known[eventName{a.ExternalID, a.Source}] = a.ID
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		missing := slices.DeleteFunc(rows, func(e *models.Event) bool { return known[nameOf(e)] != "" })
+		if err := t.knownEvents(ctx, missing, known); err != nil {
+			return nil, err
+		}
+		// What was there may have been removed between the two statements.
+		rows = slices.DeleteFunc(missing, func(e *models.Event) bool { return known[nameOf(e)] != "" })
+		if len(rows) == 0 {
+			break
+		}
+	}
+	out := make([]models.EventID, len(events))
+	for i, e := range events {
+		out[i] = known[nameOf(e)]
+	}
+	return out, nil
+}
+
+// eventName is how its sender knows an event.
+type eventName struct{ external, source string }
+
+func nameOf(e *models.Event) eventName { return eventName{e.ExternalID, e.Source} }
+
+type addedEvent struct {
+	ID         models.EventID `bun:"id"`
+	ExternalID string         `bun:"external_id"`
+	Source     string         `bun:"source"`
+}
+
+// knownEvents adds the ids of events that are there already.
+func (t *Tenant) knownEvents(ctx context.Context, events []*models.Event, known map[eventName]models.EventID) error {
+	if len(events) == 0 {
+		return nil
+	}
+	names := make([]string, len(events))
+	for i, e := range events {
+		names[i] = e.ExternalID
+	}
+	var there []addedEvent
+	err := t.mine(t.s.db.NewSelect().Model((*models.Event)(nil))).Column("id", "external_id", "source").
+		Where("event.external_id IN (?)", bun.List(names)).Scan(ctx, &there)
+	for _, a := range there {
+		known[eventName{a.ExternalID, a.Source}] = a.ID
+	}
+	return t.s.err(err)
+}
+
+// Event gives an event.
+func (t *Tenant) Event(ctx context.Context, id models.EventID) (*models.Event, error) {
+	e := new(models.Event)
+	err := t.mine(t.s.db.NewSelect().Model(e)).Where("event.id = ?", id).Scan(ctx)
+	if err != nil {
+		return nil, named("event", id, t.s.err(err))
+	}
+	return e, nil
+}
+
+// Events lists events without their data, the latest first.
+func (t *Tenant) Events(ctx context.Context, f EventFilter, p Page) ([]*models.Event, error) {
+	if err := checkText(f, p); err != nil {
+		return nil, err
+	}
+	var rows []*models.Event
+	err := t.eventsQuery(f, p).Scan(ctx, &rows)
+	return rows, t.s.err(err)
+}
+
+// eventsQuery is served by
+//
+//	events_pkey       (workspace_id, id)          no filter
+//	events_by_type    (workspace_id, type, id)    type, with or without source
+//	events_by_source  (workspace_id, source, id)  source
+func (t *Tenant) eventsQuery(f EventFilter, p Page) *bun.SelectQuery {
+	q := t.mine(t.s.db.NewSelect().Model((*models.Event)(nil))).ExcludeColumn("data")
+	if f.Type != "" {
+		q = q.Where("event.type = ?", f.Type)
+	}
+	if f.Source != "" {
+		q = q.Where("event.source = ?", f.Source)
+	}
+	seen := p.After
+	if f.ReceivedAfter != nil {
+		q = q.Where("event.id >= ?", ids.Lowest(models.EventPrefix, f.ReceivedAfter.Add(-idsBehind))).
+			Where("event.received_at > ?", *f.ReceivedAfter)
+	}
+	if f.ReceivedBefore != nil {
+		q = q.Where("event.received_at < ?", *f.ReceivedBefore)
+		if bound := ids.Lowest(models.EventPrefix, f.ReceivedBefore.Add(idsAhead)); seen == "" || bound < seen {
+			seen = bound
+		}
+	}
+	if seen != "" {
+		q = q.Where("event.id < ?", seen)
+	}
+	return q.OrderExpr("event.id DESC").Limit(int64(p.limit()))
+}
+
+// UnmatchedEvents gives those of the events that have not been matched yet, in the
+// order of their ids.
+func (t *Tenant) UnmatchedEvents(ctx context.Context, events []models.EventID) ([]*models.Event, error) {
+	if len(events) == 0 {
+		return nil, nil
+	}
+	var rows []*models.Event
+	err := t.mine(t.s.db.NewSelect().Model(&rows)).Where("event.id IN (?)", bun.List(events)).
+		Where("event.attend_at IS NOT NULL").OrderExpr("event.id").Scan(ctx)
+	return rows, t.s.err(err)
+}
+
+// DueEvent names an event that should have been matched by now.
+type DueEvent struct {
+	Workspace models.WorkspaceID `bun:"workspace_id"`
+	ID        models.EventID     `bun:"id"`
+	Tries     int                `bun:"tries"`
+}
+
+// TakeDueEvents gives up to limit events that were to be matched before now, counts
+// another try for each, and lets them be found again a while later. Any number of
+// processes may do it at once: each takes events no other has.
+func (s *Store) TakeDueEvents(ctx context.Context, now time.Time, limit int, again func(tries int) time.Duration) ([]DueEvent, error) {
+	var due []DueEvent
+	err := s.inTx(ctx, func(tx bun.Tx) error {
+		due = nil
+		q := tx.NewSelect().Model((*models.Event)(nil)).Column("workspace_id", "id", "tries").
+			Where("event.attend_at <= ?", now).OrderExpr("event.attend_at").Limit(int64(limit))
+		if err := s.dialect.forUpdate(q, "UPDATE SKIP LOCKED").Scan(ctx, &due); err != nil || len(due) == 0 {
+			return err
+		}
+		byTries := map[int][]DueEvent{}
+		for i := range due {
+			due[i].Tries++
+			byTries[due[i].Tries] = append(byTries[due[i].Tries], due[i])
+		}
+		for tries, rows := range byTries {
+			keys := make([]eventKey, len(rows))
+			for i, r := range rows {
+				keys[i] = eventKey{WorkspaceID: r.Workspace, ID: r.ID}
+			}
+			_, err := tx.NewUpdate().With("due", tx.NewValues(&keys)).Model((*models.Event)(nil)).
+				Set("tries = ?", tries).Set("attend_at = ?", now.Add(again(tries))).
+				Where("(event.workspace_id, event.id) IN (SELECT workspace_id, id FROM due)").Exec(ctx)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return due, err
+}
+
+type eventKey struct {
+	WorkspaceID models.WorkspaceID `bun:"workspace_id"`
+	ID          models.EventID     `bun:"id"`
+}
+
+// PruneEvents removes up to limit events received before, with what became of them,
+// and tells how many. Those that have not been matched yet stay. Any number of
+// processes may do it at once.
+func (s *Store) PruneEvents(ctx context.Context, before time.Time, limit int) (int, error) {
+	var keys []eventKey
+	err := s.inTx(ctx, func(tx bun.Tx) error {
+		q := tx.NewSelect().Model((*models.Event)(nil)).Column("workspace_id", "id").
+			Where("event.received_at < ?", before).Where("event.attend_at IS NULL").
+			OrderExpr("event.received_at").Limit(int64(limit))
+		if err := s.dialect.forUpdate(q, "UPDATE SKIP LOCKED").Scan(ctx, &keys); err != nil || len(keys) == 0 {
+			return err
+		}
+		_, err := tx.NewDelete().With("gone", tx.NewValues(&keys)).Model((*models.Match)(nil)).
+			Where("(?TableAlias.workspace_id, ?TableAlias.event_id) IN (SELECT workspace_id, id FROM gone)").Exec(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = tx.NewDelete().With("gone", tx.NewValues(&keys)).Model((*models.Event)(nil)).
+			Where("(?TableAlias.workspace_id, ?TableAlias.id) IN (SELECT workspace_id, id FROM gone)").Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("events: %w", err)
+	}
+	return len(keys), nil
+}

@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/10ex/flows/models"
+)
+
+// TriggerFilter restricts a list of triggers. What is empty does not restrict.
+type TriggerFilter struct {
+	WorkflowID *models.WorkflowID
+	Type       models.TriggerKind
+	TargetType models.TargetType
+	EventType  string
+	Enabled    *bool
+}
+
+// CreateTrigger keeps a new trigger. It sets the workspace.
+func (t *Tenant) CreateTrigger(ctx context.Context, trg *models.Trigger) error {
+	trg.WorkspaceID = t.ws
+	return t.s.alone(func(db bun.IDB) error { return t.s.insert(ctx, db, trg, "trigger", trg.ID) })
+}
+
+// Trigger gives a trigger.
+func (t *Tenant) Trigger(ctx context.Context, id models.TriggerID) (*models.Trigger, error) {
+	trg := new(models.Trigger)
+	err := t.mine(t.s.db.NewSelect().Model(trg)).Where("trigger.id = ?", id).Scan(ctx)
+	if err != nil {
+		return nil, named("trigger", id, t.s.err(err))
+	}
+	return trg, nil
+}
+
+// Triggers lists triggers, the newest first.
+func (t *Tenant) Triggers(ctx context.Context, f TriggerFilter, p Page) ([]*models.Trigger, error) {
+	if err := checkText(f); err != nil {
+		return nil, err
+	}
+	var rows []*models.Trigger
+	q := t.s.db.NewSelect().Model(&rows)
+	if f.WorkflowID != nil {
+		q = q.Where("trigger.workflow_id = ?", *f.WorkflowID)
+	}
+	if f.Type != "" {
+		q = q.Where("trigger.type = ?", f.Type)
+	}
+	if f.TargetType != "" {
+		q = q.Where("trigger.target_type = ?", f.TargetType)
+	}
+	if f.EventType != "" {
+		q = q.Where("trigger.event_type = ?", f.EventType)
+	}
+	if f.Enabled != nil {
+		q = q.Where("trigger.enabled = ?", *f.Enabled)
+	}
+	return rows, t.page(ctx, q, p)
+}
+
+// UpdateTrigger lets fn change a trigger. The row is locked meanwhile, and fn must
+// not wait for anything. An error of fn is returned and nothing is changed.
+func (t *Tenant) UpdateTrigger(ctx context.Context, id models.TriggerID, now time.Time, fn func(*models.Trigger) error) (*models.Trigger, error) {
+	var trg *models.Trigger
+	err := t.s.inTx(ctx, func(tx bun.Tx) error {
+		before := new(models.Trigger)
+		q := t.s.dialect.forUpdate(t.mine(tx.NewSelect().Model(before)).Where("trigger.id = ?", id), "NO KEY UPDATE")
+		if err := q.Scan(ctx); err != nil {
+			return err
+		}
+		after := *before
+		if err := fn(&after); err != nil {
+			return err
+		}
+		// Who a trigger is does not change.
+		after.WorkspaceID, after.ID, after.CreatedAt, after.UpdatedAt = before.WorkspaceID, before.ID, before.CreatedAt, before.UpdatedAt
+		if trg = &after; reflect.DeepEqual(before, &after) {
+			return nil
+		}
+		if err := checkText(trg); err != nil {
+			return err
+		}
+		trg.UpdatedAt = now
+		_, err := tx.NewUpdate().Model(trg).WherePK().Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, named("trigger", id, err)
+	}
+	return trg, nil
+}
+
+// DeleteTrigger removes a trigger and the keys it remembers. What became of events
+// at it stays readable.
+func (t *Tenant) DeleteTrigger(ctx context.Context, id models.TriggerID) error {
+	err := t.s.inTx(ctx, func(tx bun.Tx) error {
+		_, err := tx.NewDelete().Model((*models.TriggerKey)(nil)).
+			Where("workspace_id = ?", t.ws).Where("trigger_id = ?", id).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		res, err := tx.NewDelete().Model((*models.Trigger)(nil)).Where("workspace_id = ?", t.ws).Where("id = ?", id).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 1 {
+			return err
+		}
+		return models.ErrNotFound
+	})
+	return named("trigger", id, err)
+}
+
+// ListenerPlace is where a page of listeners ends.
+type ListenerPlace struct {
+	EventType string
+	ID        models.TriggerID
+}
+
+// Listeners gives enabled triggers for events whose event type is one of types, a
+// page in the order of event types and ids.
+func (t *Tenant) Listeners(ctx context.Context, types []string, after ListenerPlace, limit int) ([]*models.Trigger, error) {
+	if len(types) == 0 {
+		return nil, nil
+	}
+	var rows []*models.Trigger
+	err := t.listenersQuery(types, after, limit).Scan(ctx, &rows)
+	return rows, t.s.err(err)
+}
+
+// listenersQuery is served by triggers_by_event (workspace_id, event_type, id). The
+// order is the index's own: with that of the ids alone, another index would do, and
+// all triggers of the workspace be read.
+func (t *Tenant) listenersQuery(types []string, after ListenerPlace, limit int) *bun.SelectQuery {
+	q := t.mine(t.s.db.NewSelect().Model((*models.Trigger)(nil))).
+		Where("trigger.enabled").Where("trigger.type = 'event'").Where("trigger.event_type IN (?)", bun.List(types))
+	if after.ID != "" {
+		q = q.Where("(trigger.event_type, trigger.id) > (?, ?)", after.EventType, after.ID)
+	}
+	return q.OrderExpr("trigger.event_type, trigger.id").Limit(int64(limit))
+}
