@@ -90,6 +90,8 @@ type Engine struct {
 	log   *slog.Logger
 	cache *definitions
 	lanes []*lane
+
+	stranded strandedWalk
 }
 
 // New makes an Engine. Close ends it.

@@ -44,6 +44,7 @@ func (e *Engine) Start(ctx context.Context, req StartRequest) (*models.Run, erro
 	run := e.newRun(req.ID, wf, version, payload)
 	run.TriggerType, run.TriggerID, run.EventID, run.Metadata = req.Trigger, req.TriggerID, req.EventID, req.Metadata
 	run.Depth = req.Depth
+	run.Depth = req.Depth
 	return e.start(ctx, def, runStarts{run: run})
 }
 
@@ -126,7 +127,7 @@ func (e *Engine) Rerun(ctx context.Context, ref store.RunRef, req RerunRequest) 
 	}
 	run := e.newRun(req.ID, wf, version, payload)
 	run.TriggerType, run.TriggerID, run.EventID, run.Metadata = old.TriggerType, old.TriggerID, old.EventID, old.Metadata
-	run.RerunOf = &old.ID
+	run.RerunOf, run.Depth = &old.ID, old.Depth
 	s := runStarts{run: run, from: req.FromStep}
 	if req.FromStep != "" {
 		if s.earlier, err = e.earlier(ctx, def, old, req.FromStep); err != nil {
