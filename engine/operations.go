@@ -44,7 +44,6 @@ func (e *Engine) Start(ctx context.Context, req StartRequest) (*models.Run, erro
 	run := e.newRun(req.ID, wf, version, payload)
 	run.TriggerType, run.TriggerID, run.EventID, run.Metadata = req.Trigger, req.TriggerID, req.EventID, req.Metadata
 	run.Depth = req.Depth
-	run.Depth = req.Depth
 	return e.start(ctx, def, runStarts{run: run})
 }
 
