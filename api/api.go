@@ -114,6 +114,8 @@ type API struct {
 	log        *slog.Logger
 
 	app        *fiber.App
+	huma       huma.API
+	table      map[string]route // the table of routes, by name
 	openapi    []byte
 	bodies     *bodySchemas
 	keys       *keyCache
@@ -221,7 +223,9 @@ func (a *API) assemble() error {
 	ownErrors()
 	h := humafiber.New(a.app, humaConfig(a.deps.Version))
 	registerShapes(h.OpenAPI().Components.Schemas)
+	a.huma, a.table = h, map[string]route{}
 	for _, r := range a.routes() {
+		a.table[r.name] = r
 		a.register(h, r)
 		if tags := &h.OpenAPI().Tags; !slices.ContainsFunc(*tags, func(t *huma.Tag) bool { return t.Name == r.tag() }) {
 			*tags = append(*tags, &huma.Tag{Name: r.tag()})

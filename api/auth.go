@@ -69,10 +69,13 @@ func (a *API) keyOfBearer(ctx context.Context, bearer, ip string) (*models.APIKe
 func (a *API) requireScope(r route) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		if r.scope != "" && !caller(hc.Context()).Allows(r.scope) {
-			p := newProblem(403, codeForbidden, "This needs a key with the scope "+string(r.scope)+".")
-			a.refuse(hc, p)
+			a.refuse(hc, forbidden(r))
 			return
 		}
 		next(hc)
 	}
+}
+
+func forbidden(r route) *Problem {
+	return newProblem(403, codeForbidden, "This needs a key with the scope "+string(r.scope)+".")
 }

@@ -20,8 +20,8 @@ import (
 // either answers or calls the next.
 func (a *API) chain(r route) huma.Middlewares {
 	links := huma.Middlewares{
-		a.authenticate,
-		a.limitRate,
+		fromOutside(a.authenticate),
+		fromOutside(a.limitRate),
 		a.requireScope(r),
 	}
 	if r.has(follows) {

@@ -120,7 +120,7 @@ func (a *API) awaitEnd(ctx context.Context, c *fiber.Ctx, ref store.RunRef, wait
 	defer leave()
 	look := time.NewTicker(feedPoll) // should nobody tell
 	defer look.Stop()
-	closing := c.Context().Done()
+	closing := closing(ctx, c)
 	var run *models.Run
 	var err error
 	for err == nil && (run == nil || !run.Status.Ended()) {

@@ -117,7 +117,7 @@ func (a *API) start(ctx context.Context, wf models.WorkflowID, id models.RunID, 
 	}
 	return a.engine.Start(ctx, engine.StartRequest{
 		Workspace: workspace(ctx), Workflow: wf, Version: b.Version, ID: id,
-		Payload: orNil(b.Payload), Metadata: b.Metadata, Trigger: models.TriggerManual,
+		Payload: orNil(b.Payload), Metadata: b.Metadata, Trigger: startedBy(ctx),
 	})
 }
 

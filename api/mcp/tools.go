@@ -1,0 +1,202 @@
+package mcp
+
+// instructions are what a model is told about the product as a whole.
+const instructions = `flows runs workflows of agents and connectors (HTTP calls and others) for sales and marketing teams, and keeps running them through crashes and waits of weeks.
+
+Words: A workflow (id wf_…) holds a graph of steps and edges, in immutable versions. A run (run_…) is one execution of a version with a payload; its steps have the names that the author of the graph gave them. An agent (by slug) or an action of a connector does the work of a step. Ids cannot be guessed: take them from the lists or from earlier results.
+
+To do something with a workflow: list_workflows, then get_workflow for its input_schema, then trigger_workflow with a payload that fits, with wait_seconds to get the result at once. To find out what happened: get_run, get_run_trace for every step, why_run for what a run is waiting for. To build one: list_connectors and list_agents, validate_workflow until it is valid, create_workflow.
+
+A refused call is a result with isError and a problem: code says what kind (not_found, forbidden_scope, invalid, invalid_state, rate_limited …), errors says which argument to mend. Lists give next_cursor; pass it as cursor for the next page. Times are RFC 3339 in UTC. Runs act in the real world: they may send messages to people, so start, resume and approve only what was asked for.`
+
+const (
+	aboutWorkflowID = "Id of the workflow, wf_ and 26 characters, from list_workflows or create_workflow."
+	aboutRunID      = "Id of the run, run_ and 26 characters, from trigger_workflow or list_runs."
+	aboutLimit      = "How many to give, newest first."
+	aboutCursor     = "next_cursor of the page before; leave it out for the first page."
+	aboutOnce       = "A word of your own, new for each thing to be done. Repeating the call with the same one gives the first answer again instead of doing it twice: use it when a call may be retried."
+	aboutGraph      = "The graph: {\"steps\":[…],\"edges\":[…]}. See create_workflow for the form."
+)
+
+// prefer is the header that says how long to wait for a run to end.
+var prefer = place{"header", "Prefer"}
+
+// longestWait is the longest wait for a run to end, in seconds.
+const longestWait = 60
+
+func once() argument {
+	return argument{name: "idempotency_key", to: place{"header", "Idempotency-Key"}, does: aboutOnce}
+}
+
+func wait() argument {
+	return argument{
+		name: "wait_seconds", to: prefer,
+		does:   "Wait up to so many seconds for the run to end and give the finished run. Without it, or when the time is over, the run is given as it stands: ask get_run later.",
+		narrow: map[string]any{"type": "integer", "minimum": 1, "maximum": longestWait},
+	}
+}
+
+func limit() argument  { return query("limit", "limit", aboutLimit) }
+func cursor() argument { return query("cursor", "cursor", aboutCursor) }
+
+// tools is the table: every tool there is.
+var tools = []tool{
+	{
+		name: "whoami", operation: "whoami", title: "Who am I", effect: reads,
+		does: "Tells which workspace and API key these tools work for, and what the key may do (scopes). Use it first when a call is refused with forbidden_scope.",
+	},
+
+	{
+		name: "list_workflows", operation: "list-workflows", title: "List workflows", effect: reads,
+		does: "Lists the workflows of the workspace, newest first, without their graphs. Use it to find the id of a workflow that somebody names. Then get_workflow for what it takes, or trigger_workflow to run it.",
+		arguments: []argument{
+			query("q", "q", "Part of the name or description."),
+			query("status", "status", "Only those with one of these statuses. Archived ones are left out unless asked for."),
+			query("tag", "tag", "Only those with this tag."),
+			limit(), cursor(),
+		},
+	},
+	{
+		name: "get_workflow", operation: "get-workflow", title: "Get a workflow", effect: reads,
+		does:      "Gives one workflow with its current graph, settings and input_schema, which is the JSON Schema that the payload of trigger_workflow must fit (null: anything).",
+		arguments: []argument{path("workflow_id", "id", aboutWorkflowID)},
+	},
+	{
+		name: "validate_workflow", operation: "validate-workflow", title: "Check a workflow", effect: reads,
+		does: "Checks a graph without saving anything. Gives valid, and for each error its place (loc) and what is wrong (msg): unknown agents and connectors, cycles, expressions that do not compile. Call it before create_workflow and update_workflow_graph, and mend until valid is true.",
+		arguments: []argument{
+			object(body("graph", aboutGraph)),
+			object(body("input_schema", "JSON Schema (2020-12) of the payload.")),
+			body("output", "Template of the run's output, such as {\"score\":\"{{ steps.score.output.score }}\"}."),
+			object(body("settings", "How runs are started, as in create_workflow.")),
+		},
+	},
+	{
+		name: "create_workflow", operation: "create-workflow", title: "Create a workflow", effect: adds,
+		does: `Saves a new workflow, active at once; it does nothing until it is triggered. Steps are of four types: agent {agent, input}, connector {connector, action, input}, branch, and wait (one of for "24h", until, event {type, match}, approval {prompt}). Edges say what follows what; edges from a branch have when (an expression) or default true, edges from other steps may have on: "error". Steps without an incoming edge start at once. {{ … }} in input is an expression over payload and steps.<id>.output. Example: {"steps":[{"id":"score","type":"agent","agent":"scorer","input":{"lead_id":"{{ payload.lead_id }}"}},{"id":"route","type":"branch"},{"id":"ask","type":"wait","approval":{"prompt":"Call this lead?"}},{"id":"notify","type":"connector","connector":"http","action":"request","input":{"method":"POST","url":"https://example.com/hook","body":{"lead":"{{ payload.lead_id }}"}}}],"edges":[{"from":"score","to":"route"},{"from":"route","to":"ask","when":"steps.score.output.score > 80"},{"from":"route","to":"notify","default":true},{"from":"ask","to":"notify"}]}. Take agents from list_agents, connectors and their actions from list_connectors; check with validate_workflow first.`,
+		arguments: []argument{
+			body("name", "What people call it."),
+			object(body("graph", "Steps and edges, of the form described above.")),
+			body("description", "What it is for, in a sentence or two."),
+			object(body("input_schema", "JSON Schema (2020-12) of the payload that a run takes; payloads that do not fit are refused.")),
+			body("output", "Template of the run's output. Without it the output holds the outputs of the last steps, by id."),
+			object(body("settings", "How runs are started.")),
+			body("status", "active if not given; paused takes no triggers."),
+			body("tags", "To find it by."),
+			once(),
+		},
+	},
+	{
+		name: "update_workflow", operation: "update-workflow", title: "Change a workflow's name or status", effect: sets,
+		does: "Changes name, description, tags or status of a workflow; what is not given stays. Status paused stops new runs and active allows them again; archived takes it out of use. Runs under way are not touched.",
+		arguments: []argument{
+			path("workflow_id", "id", aboutWorkflowID),
+			body("name", "What people call it."), body("description", "What it is for."),
+			body("status", ""), body("tags", "All of its tags: those it had are replaced."),
+		},
+	},
+	{
+		name: "update_workflow_graph", operation: "put-graph", title: "Save a new version of a workflow", effect: sets,
+		does: "Saves a graph as the next version of a workflow and makes it the current one. Runs under way go on with the version they started with, and older versions stay. Give everything: input_schema, output and settings that are left out are gone in the new version, so begin from get_workflow. Check with validate_workflow first.",
+		arguments: []argument{
+			path("workflow_id", "id", aboutWorkflowID),
+			object(body("graph", aboutGraph)),
+			object(body("input_schema", "JSON Schema (2020-12) of the payload.")),
+			body("output", "Template of the run's output."),
+			object(body("settings", "How runs are started.")),
+		},
+	},
+
+	{
+		name: "trigger_workflow", operation: "trigger-workflow", title: "Run a workflow", effect: starts,
+		does: "Starts a run of a workflow. The run goes on by itself and may act in the real world: call agents, send messages, wait for days. Gives the run with its id; follow it with get_run, get_run_trace or why_run, or give wait_seconds to get the result at once if it is quick. Refused with 409 workflow_not_active if the workflow is paused or archived, and with 422 and the place if the payload does not fit its input_schema.",
+		arguments: []argument{
+			path("workflow_id", "id", aboutWorkflowID),
+			object(body("payload", "What the run works on, such as {\"lead_id\":\"lead_42\"}. It must fit the input_schema that get_workflow gives.")),
+			wait(),
+			body("version", "An older version to run; the current one if not given."),
+			body("metadata", "Words to find the run by later, as text under names of your own."),
+			once(),
+		},
+	},
+	{
+		name: "list_runs", operation: "list-runs", title: "List runs", effect: reads,
+		does: "Lists runs, newest first, without payload and output. Use it to find failed runs (status failed), runs that wait for somebody (waiting), or the latest run of a workflow. Then get_run or get_run_trace with the id.",
+		arguments: []argument{
+			query("workflow_id", "workflow_id", "Only runs of this workflow (wf_…)."),
+			query("status", "status", "Only runs with one of these statuses."),
+			query("trigger_type", "trigger_type", "Only runs that were started in one of these ways; mcp is by these tools."),
+			query("created_after", "created_after", "Only runs made after this time."),
+			query("created_before", "created_before", "Only runs made before this time."),
+			limit(), cursor(),
+		},
+	},
+	{
+		name: "get_run", operation: "get-run", title: "Get a run", effect: reads,
+		does:      "Gives one run: status (queued, running, waiting, paused, completed, failed, cancelled), payload, output once it has completed, and error with the step to blame if it failed. For what each step did ask get_run_trace; for what an open run is waiting for, why_run.",
+		arguments: []argument{path("run_id", "id", aboutRunID)},
+	},
+	{
+		name: "get_run_trace", operation: "trace-run", title: "Get what every step of a run did", effect: reads,
+		does:      "Gives every step of a run in the order of their start: status, input, output, error, attempts, the way a branch took, and why a step was skipped. Use it to explain a result or to find out why a run failed.",
+		arguments: []argument{path("run_id", "id", aboutRunID)},
+	},
+	{
+		name: "why_run", operation: "why-run", title: "Tell what a run is waiting for", effect: reads,
+		does:      "Says in words (summary) and data (waiting_on) what an open run is waiting for: a timer, an event, an approval, the retry of a step, a worker. A step of kind approval can be decided with approve_step or reject_step.",
+		arguments: []argument{path("run_id", "id", aboutRunID)},
+	},
+	{
+		name: "pause_run", operation: "pause-run", title: "Pause a run", effect: sets,
+		does:      "Holds a run: no new step starts; steps under way finish and are kept. resume_run goes on exactly there. A run that has ended cannot be paused (409 invalid_state).",
+		arguments: []argument{path("run_id", "id", aboutRunID)},
+	},
+	{
+		name: "resume_run", operation: "resume-run", title: "Resume a paused run", effect: moves,
+		does:      "Lets a paused run go on where it was held.",
+		arguments: []argument{path("run_id", "id", aboutRunID)},
+	},
+	{
+		name: "cancel_run", operation: "cancel-run", title: "Cancel a run", effect: ends,
+		does:      "Ends a run for good: steps under way are told to stop and nothing more starts. It cannot be taken back; to hold a run only for a while use pause_run. A run that has ended otherwise is refused with 409 invalid_state.",
+		arguments: []argument{path("run_id", "id", aboutRunID)},
+	},
+	{
+		name: "rerun_run", operation: "rerun-run", title: "Run again", effect: starts,
+		does: "Starts a new run like an earlier one, with its version and payload unless others are given. With from_step the outputs of everything before that step are kept, so that only it and what follows is done again: the way to go on after a failure was mended.",
+		arguments: []argument{
+			path("run_id", "id", aboutRunID),
+			body("from_step", "Id of the step to begin at, from get_run_trace."),
+			body("version", "The version to run; that of the earlier run if not given."),
+			object(body("payload", "The payload; that of the earlier run if not given.")),
+			wait(), once(),
+		},
+	},
+	{
+		name: "approve_step", operation: "approve-step", title: "Approve a waiting step", effect: moves,
+		does: "Approves a step that waits for approval, and the run goes on. Only for people's decisions: do it when somebody with the say has said so. Find runs that wait with list_runs and status waiting, and the step with why_run.",
+		arguments: []argument{
+			path("run_id", "id", aboutRunID), path("step_id", "step", "Id of the step that waits, from waiting_on of why_run."),
+			body("comment", "Why, for the record."), object(body("data", "Becomes part of the step's output, for the steps that follow.")),
+		},
+	},
+	{
+		name: "reject_step", operation: "reject-step", title: "Reject a waiting step", effect: ends,
+		does: "Refuses a step that waits for approval: the run takes the rejected edge, or fails where there is none. It cannot be taken back. Only for people's decisions.",
+		arguments: []argument{
+			path("run_id", "id", aboutRunID), path("step_id", "step", "Id of the step that waits, from waiting_on of why_run."),
+			body("comment", "Why, for the record."), object(body("data", "Becomes part of the step's output, for the steps that follow.")),
+		},
+	},
+
+	{
+		name: "list_connectors", operation: "list-connectors", title: "List connectors and their actions", effect: reads,
+		does:      "Lists what steps of type connector can do: connectors by slug, each with its actions and the JSON Schemas of their input and output. Use it before writing a graph.",
+		arguments: []argument{limit(), cursor()},
+	},
+	{
+		name: "list_agents", operation: "list-agents", title: "List agents", effect: reads,
+		does:      "Lists the agents that steps of type agent can call, by slug, with the JSON Schemas of their input and output. Use it before writing a graph.",
+		arguments: []argument{limit(), cursor()},
+	},
+}
