@@ -16,7 +16,13 @@ import (
 type callerKey struct{}
 
 // caller is the key that asks. An operation is only reached with one.
-func caller(ctx context.Context) *models.APIKey { return ctx.Value(callerKey{}).(*models.APIKey) }
+func caller(ctx context.Context) *models.APIKey {
+	key, ok := ctx.Value(callerKey{}).(*models.APIKey)
+	if !ok {
+		panic("api: an operation is reached without a caller")
+	}
+	return key
+}
 
 // workspace is the caller's, and the only source of a workspace's identity.
 func workspace(ctx context.Context) models.WorkspaceID { return caller(ctx).WorkspaceID }

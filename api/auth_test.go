@@ -89,7 +89,7 @@ func TestARememberedKeyStillHasToProveItselfAndExpires(t *testing.T) {
 	made := apikey.New()
 	now := time.Now()
 	cache := newKeyCache(slowFinder{
-		key: &models.APIKey{Prefix: made.Prefix, Hash: made.Hash, ExpiresAt: ptr(now.Add(time.Second))}, before: func() {},
+		key: &models.APIKey{Prefix: made.Prefix, Hash: made.Hash, ExpiresAt: new(now.Add(time.Second))}, before: func() {},
 	})
 	_, err := cache.find(t.Context(), made.Full, now)
 	require.NoError(t, err)

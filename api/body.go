@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"mime"
@@ -21,8 +22,8 @@ import (
 // for them. Its places are exact, also where a field's name has dots in it, and it
 // never repeats a value.
 type bodySchemas struct {
-	document map[string]any // what references point into
-	compiled map[string]*bodySchema
+	components map[string]any // what references point into, by name
+	compiled   map[string]*bodySchema
 }
 
 type bodySchema struct {
@@ -46,14 +47,11 @@ func newBodySchemas(doc *huma.OpenAPI, extra map[string]*huma.Schema) (*bodySche
 			required[op.OperationID] = op.RequestBody.Required
 		}
 	}
-	text, err := json.Marshal(map[string]any{
-		"components": map[string]any{"schemas": doc.Components.Schemas},
-		"bodies":     bodies,
-	})
+	components, err := asValues(doc.Components.Schemas)
 	if err != nil {
 		return nil, fmt.Errorf("schemas of bodies: %w", err)
 	}
-	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	raw, err := asValues(bodies)
 	if err != nil {
 		return nil, fmt.Errorf("schemas of bodies: %w", err)
 	}
@@ -61,19 +59,35 @@ func newBodySchemas(doc *huma.OpenAPI, extra map[string]*huma.Schema) (*bodySche
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
-	if err := c.AddResource(self, parsed); err != nil {
+	if err := c.AddResource(self, map[string]any{"components": map[string]any{"schemas": components}, "bodies": raw}); err != nil {
 		return nil, fmt.Errorf("schemas of bodies: %w", err)
 	}
-	s := &bodySchemas{document: parsed.(map[string]any), compiled: map[string]*bodySchema{}}
+	s := &bodySchemas{components: components, compiled: map[string]*bodySchema{}}
 	for name := range bodies {
 		compiled, err := c.Compile(self + "#/bodies/" + name)
 		if err != nil {
 			return nil, fmt.Errorf("schema of the body of %s: %w", name, err)
 		}
-		raw := s.document["bodies"].(map[string]any)[name]
-		s.compiled[name] = &bodySchema{raw: raw, compiled: compiled, required: required[name]}
+		s.compiled[name] = &bodySchema{raw: raw[name], compiled: compiled, required: required[name]}
 	}
 	return s, nil
+}
+
+// asValues turns schemas into what the compiler reads.
+func asValues(schemas any) (map[string]any, error) {
+	text, err := json.Marshal(schemas)
+	if err != nil {
+		return nil, err
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	byName, ok := value.(map[string]any)
+	if !ok {
+		return nil, errors.New("they have no names")
+	}
+	return byName, nil
 }
 
 // check tells what is wrong with the body of a request to an operation.
@@ -121,7 +135,7 @@ const mostFaults = 50
 
 func (s *bodySchemas) faults(schema *bodySchema, value any, at ...any) []models.FieldError {
 	s.dropNulls(schema.raw, value)
-	err, ok := schema.compiled.Validate(value).(*jsonschema.ValidationError)
+	err, ok := errors.AsType[*jsonschema.ValidationError](schema.compiled.Validate(value))
 	if !ok {
 		return nil
 	}
@@ -185,7 +199,7 @@ func (s *bodySchemas) resolve(schema any) any {
 		if !ok {
 			return schema
 		}
-		schema = s.document["components"].(map[string]any)["schemas"].(map[string]any)[strings.TrimPrefix(ref, "#/components/schemas/")]
+		schema = s.components[strings.TrimPrefix(ref, "#/components/schemas/")]
 	}
 }
 

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -12,8 +14,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/10ex/flows/internal/obs"
-
-	"log/slog"
 )
 
 // chain is what a request to an operation goes through, in this order. Each link
@@ -119,7 +119,7 @@ func goodQuery(raw string) bool {
 func (a *API) onError(c *fiber.Ctx, err error) error {
 	ctx := identify(c)
 	status := http.StatusInternalServerError
-	if fe, ok := err.(*fiber.Error); ok {
+	if fe, ok := errors.AsType[*fiber.Error](err); ok {
 		status = fe.Code
 	} else {
 		a.log.ErrorContext(ctx, "request failed", obs.Err(err))

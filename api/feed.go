@@ -33,7 +33,7 @@ type feeds struct {
 	// How often things happen, for tests to change before the first watcher.
 	poll, heartbeat, flushPatience time.Duration
 
-	ctx  context.Context // ends with the API: readers belong to no request
+	ctx  context.Context //nolint:containedctx // it ends with the API: readers belong to no request
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 

@@ -22,7 +22,7 @@ type stepShape struct {
 	ID   string    `json:"id" doc:"The author's name for the step, unique in the graph"`
 	Type string    `json:"type" enum:"agent,connector,branch,wait"`
 	Name string    `json:"name,omitempty" doc:"For people"`
-	Join joinShape `json:"join,omitempty"`
+	Join joinShape `json:"join,omitzero"`
 	If   string    `json:"if,omitempty" doc:"An expression; false skips the step"`
 
 	Agent      string          `json:"agent,omitempty" doc:"Slug of an agent"`
@@ -31,7 +31,7 @@ type stepShape struct {
 	Connection string          `json:"connection,omitempty" doc:"Id of a connection"`
 	Input      json.RawMessage `json:"input,omitempty" doc:"A template of the step's input"`
 
-	Retry       retryShape `json:"retry,omitempty"`
+	Retry       retryShape `json:"retry,omitzero"`
 	Timeout     string     `json:"timeout,omitempty" doc:"A duration, such as 90s, 24h or 7d"`
 	Foreach     string     `json:"foreach,omitempty" doc:"An expression that gives a list"`
 	MaxParallel int        `json:"max_parallel,omitempty" doc:"Iterations at once"`
@@ -40,8 +40,8 @@ type stepShape struct {
 
 	For      string        `json:"for,omitempty" doc:"A duration to wait"`
 	Until    string        `json:"until,omitempty" doc:"A time, or an expression that gives one"`
-	Event    eventShape    `json:"event,omitempty"`
-	Approval approvalShape `json:"approval,omitempty"`
+	Event    eventShape    `json:"event,omitzero"`
+	Approval approvalShape `json:"approval,omitzero"`
 }
 
 type retryShape struct {
@@ -83,7 +83,7 @@ func (joinShape) Schema(huma.Registry) *huma.Schema {
 			{
 				Type:     huma.TypeObject,
 				Required: []string{"count"}, AdditionalProperties: false,
-				Properties: map[string]*huma.Schema{"count": {Type: huma.TypeInteger, Minimum: ptr(1.0)}},
+				Properties: map[string]*huma.Schema{"count": {Type: huma.TypeInteger, Minimum: new(1.0)}},
 			},
 		},
 	}

@@ -117,7 +117,7 @@ func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
 				require.Equal(t, want.header.Get(name), got.header.Get(name), r.name)
 			}
 		}
-		require.Equal(t, theirs.state(t, b), "active waiting", "nothing of theirs was touched")
+		require.Equal(t, "active waiting", theirs.state(t, b), "nothing of theirs was touched")
 		for name := range isolation {
 			require.Truef(t, slices.ContainsFunc(b.api.routes(), func(r route) bool { return r.name == name }), "%s is no route any more", name)
 		}

@@ -54,7 +54,7 @@ func (a *API) createKey(ctx context.Context, in *createKeyRequest) (*newKeyAnswe
 		Name: in.Body.Name, Scopes: defaultScopes, CreatedAt: now,
 	}
 	if in.Body.ExpiresAt != nil {
-		key.ExpiresAt = ptr(in.Body.ExpiresAt.UTC().Truncate(time.Microsecond))
+		key.ExpiresAt = new(in.Body.ExpiresAt.UTC().Truncate(time.Microsecond))
 	}
 	if len(in.Body.Scopes) > 0 {
 		key.Scopes = nil
@@ -116,7 +116,7 @@ func (a *API) revokeKey(ctx context.Context, in *KeyPath) (*struct{}, error) {
 	a.keys.drop(prefix)
 	a.tellRevoked(ctx, prefix)
 	a.log.InfoContext(ctx, "api key revoked", keyAttr(prefix))
-	return nil, nil
+	return new(struct{}), nil
 }
 
 // revokedChannel is where processes tell each other which keys to forget.

@@ -94,7 +94,7 @@ func TestBadBodiesGetTheAnswerTheyDeserve(t *testing.T) {
 // sent makes the request with the given content type, not the usual one.
 func (b *bundle) sent(t *testing.T, path, body string, headers []string) answer {
 	t.Helper()
-	req, err := http.NewRequest("POST", base+path, strings.NewReader(body))
+	req, err := http.NewRequest(http.MethodPost, base+path, strings.NewReader(body))
 	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+b.key)

@@ -84,7 +84,7 @@ func (c *lingeringConn) close() error {
 	}
 	l.open[c] = true
 	l.wg.Go(func() {
-		_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+		_ = c.SetReadDeadline(time.Now().Add(lingerTime))
 		_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)
 		_ = c.Conn.Close()
 		l.mu.Lock()

@@ -70,8 +70,8 @@ func TestTheOpenAPIDocumentIsValidAndHasEveryRoute(t *testing.T) {
 // fieldsOf lists the JSON members of a type with the kind of each.
 func fieldsOf(typ reflect.Type) map[string]bool {
 	out := map[string]bool{}
-	for i := range typ.NumField() {
-		name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+	for field := range typ.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		out[name] = true
 	}
 	return out

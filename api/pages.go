@@ -155,8 +155,6 @@ func localPath(p string) string {
 	return p
 }
 
-type sessionKeyKey struct{}
-
 func (a *API) signedIn(c *fiber.Ctx) error {
 	return a.signedInThen(c, func(c *fiber.Ctx) error { return c.Next() })
 }
@@ -174,7 +172,7 @@ func (a *API) signedInThen(c *fiber.Ctx, next fiber.Handler) error {
 			if c.Method() != fiber.MethodGet && c.Method() != fiber.MethodHead && !sameOrigin(c) {
 				return a.onError(c, fiber.ErrForbidden)
 			}
-			c.SetUserContext(context.WithValue(ctx, sessionKeyKey{}, key))
+			c.SetUserContext(context.WithValue(ctx, callerKey{}, key))
 			return next(c)
 		case err != nil && !errors.Is(err, models.ErrUnauthorized):
 			writeProblem(c, a.problem(ctx, err))
@@ -191,7 +189,7 @@ func (a *API) signedInThen(c *fiber.Ctx, next fiber.Handler) error {
 
 // showSession tells the console who is looking.
 func (a *API) showSession(c *fiber.Ctx) error {
-	key := c.UserContext().Value(sessionKeyKey{}).(*models.APIKey)
+	key := caller(c.UserContext())
 	out := map[string]any{
 		"workspace_id": key.WorkspaceID, "key_prefix": key.Prefix, "key_name": key.Name, "scopes": key.Scopes,
 		"monitoring": a.deps.Monitoring != nil,

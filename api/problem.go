@@ -9,7 +9,7 @@ import (
 
 // Problem is every error a client sees (RFC 9457). It carries no stack, no SQL
 // and no text of a library.
-type Problem struct {
+type Problem struct { //nolint:errname // the RFC's word, and the schema's name in the OpenAPI document
 	Type      string              `json:"type" format:"uri-reference" doc:"Where the code is explained"`
 	Title     string              `json:"title" doc:"The status in words"`
 	Status    int                 `json:"status"`
@@ -66,8 +66,8 @@ func (p *Problem) header(name, value string) *Problem {
 // Error is the sentence for people.
 func (p *Problem) Error() string { return p.Detail }
 
-// GetStatus, GetHeaders and ContentType are what huma asks of an error that is
-// written as it stands.
+// GetStatus gives the status; huma asks for it, and for the two below, to write an
+// error as it stands.
 func (p *Problem) GetStatus() int { return p.Status }
 
 // GetHeaders gives the headers that go with the answer.

@@ -222,7 +222,7 @@ func tooMany(limit int, v verdict) *Problem {
 	p := newProblem(http.StatusTooManyRequests, codeRateLimited, "That were too many requests; Retry-After says when to go on.").
 		header("Retry-After", strconv.Itoa(max(seconds(v.retryAfter), 1)))
 	for name, value := range rateHeaders(limit, v) {
-		p.header(name, value)
+		p = p.header(name, value)
 	}
 	return p
 }

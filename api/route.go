@@ -122,7 +122,7 @@ func (a *API) register(h huma.API, r route) {
 func (a *API) document(op *huma.Operation, r route) {
 	if r.has(acts) {
 		op.Parameters = append(op.Parameters, &huma.Param{
-			Name: headerIdempotency, In: "header", Schema: &huma.Schema{Type: huma.TypeString, MinLength: ptr(1), MaxLength: ptr(255)},
+			Name: headerIdempotency, In: "header", Schema: &huma.Schema{Type: huma.TypeString, MinLength: new(1), MaxLength: new(255)},
 			Description: "Repeating the request with the same key gives the first answer again and has no second effect. Kept for 24 hours.",
 		})
 	}
@@ -160,5 +160,3 @@ func (a *API) document(op *huma.Operation, r route) {
 		}
 	}
 }
-
-func ptr[T any](v T) *T { return &v }

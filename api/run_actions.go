@@ -13,12 +13,10 @@ import (
 
 // under puts prefix before the places of an error that names fields.
 func under(err error, prefix ...any) error {
-	var fields *models.InvalidError
-	if errors.As(err, &fields) {
+	if fields, ok := errors.AsType[*models.InvalidError](err); ok {
 		return &models.InvalidError{Fields: models.Under(fields.Fields, prefix...)}
 	}
-	var p *Problem
-	if errors.As(err, &p) && len(p.Errors) > 0 {
+	if p, ok := errors.AsType[*Problem](err); ok && len(p.Errors) > 0 {
 		moved := *p
 		moved.Errors = models.Under(p.Errors, prefix...)
 		return &moved

@@ -145,6 +145,7 @@ func checkMetadata(m map[string]string) error {
 	return nil
 }
 
+// RunPath is the path of everything about one run.
 type RunPath struct {
 	ID string `path:"id" doc:"Id of a run"`
 }
@@ -223,10 +224,10 @@ func (f *RunQuery) filter() (out store.RunFilter, ok bool) {
 		out.TriggerTypes = append(out.TriggerTypes, models.TriggerType(s))
 	}
 	if !f.CreatedAfter.IsZero() {
-		out.CreatedAfter = ptr(f.CreatedAfter.UTC())
+		out.CreatedAfter = new(f.CreatedAfter.UTC())
 	}
 	if !f.CreatedBefore.IsZero() {
-		out.CreatedBefore = ptr(f.CreatedBefore.UTC())
+		out.CreatedBefore = new(f.CreatedBefore.UTC())
 	}
 	return out, true
 }

@@ -54,8 +54,8 @@ func TestReadingScopesReadOnly(t *testing.T) {
 func TestWhateverIsWrongWithAKeyTheAnswerIsTheSame(t *testing.T) {
 	t.Parallel()
 	each(t, options{}, func(t *testing.T, b *bundle) {
-		expired := b.keyWith(t, func(k *models.APIKey) { k.ExpiresAt = ptr(k.CreatedAt.Add(-1)) })
-		revoked := b.keyWith(t, func(k *models.APIKey) { k.RevokedAt = ptr(k.CreatedAt) })
+		expired := b.keyWith(t, func(k *models.APIKey) { k.ExpiresAt = new(k.CreatedAt.Add(-1)) })
+		revoked := b.keyWith(t, func(k *models.APIKey) { k.RevokedAt = new(k.CreatedAt) })
 		want := ""
 		for name, header := range map[string]string{
 			"none": "", "empty": "Bearer ", "basic": "Basic abc", "malformed": "Bearer tnx_short", "not a key": "Bearer hello",

@@ -253,7 +253,7 @@ func mustUnmarshal(t testing.TB, b []byte, into any) {
 // post makes a request over a socket and gives the id in the answer. It may be
 // called side by side.
 func (b *bundle) post(t testing.TB, address, path, body, idempotencyKey string) string {
-	req, err := http.NewRequest("POST", address+base+path, strings.NewReader(body))
+	req, err := http.NewRequest(http.MethodPost, address+base+path, strings.NewReader(body))
 	if err != nil {
 		t.Error(err)
 		return ""

@@ -131,9 +131,9 @@ func TestAFinishedRunReplaysItsLogAndCloses(t *testing.T) {
 			if i == len(want)-1 {
 				require.Equal(t, 204, rest.resp.StatusCode, "a browser does not come back after it")
 			}
-			require.Equal(t, len(want)-1-i, len(rest.rest()))
+			require.Len(t, rest.rest(), len(want)-1-i)
 			rest = b.connect(t, address, "GET", "/runs/"+run+"/stream?after="+want[i].id)
-			require.Equal(t, len(want)-1-i, len(rest.rest()))
+			require.Len(t, rest.rest(), len(want)-1-i)
 		}
 	})
 }

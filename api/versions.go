@@ -56,6 +56,7 @@ func (a *API) listVersions(ctx context.Context, in *listVersionsRequest) (*versi
 	return &versionsAnswer{p}, err
 }
 
+// VersionPath is the path of everything about one version of a workflow.
 type VersionPath struct {
 	WorkflowPath
 	N string `path:"n" doc:"Number of a version"`

@@ -228,10 +228,10 @@ type Condition struct {
 
 // revision gives the one the workflow has to be at, nil where any will do. A
 // header may name several: only the current one matters then.
-func (m Condition) revision(ctx context.Context, t *store.Tenant, id models.WorkflowID) (*int64, error) {
+func (m Condition) revision(ctx context.Context, t *store.Tenant, id models.WorkflowID) (wanted *int64, err error) {
 	header := strings.TrimSpace(m.IfMatch)
 	if header == "" || header == "*" {
-		return nil, nil
+		return wanted, nil // none in particular
 	}
 	var named []int64
 	for tag := range strings.SplitSeq(header, ",") {
