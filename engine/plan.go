@@ -159,6 +159,8 @@ type (
 		key      stepKey
 		decision Decision
 	}
+	// nothingOpen is a run of which no step seems to be open.
+	nothingOpen  struct{}
 	runPaused    struct{}
 	runResumed   struct{}
 	runCancelled struct{}
@@ -174,6 +176,7 @@ func (deliveryLost) happening()  {}
 func (waitDue) happening()       {}
 func (eventArrived) happening()  {}
 func (decided) happening()       {}
+func (nothingOpen) happening()   {}
 func (runPaused) happening()     {}
 func (runResumed) happening()    {}
 func (runCancelled) happening()  {}

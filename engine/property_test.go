@@ -283,6 +283,8 @@ func (s *sim) disturb(rnd *rand.Rand) {
 			p := s.do(deliveryLost{k})
 			require.Len(s.t, p.deliveries, 1)
 		}
+	case 4:
+		require.NotEmpty(s.t, s.do(nothingOpen{}).refused, "the run is under way")
 	}
 }
 

@@ -70,6 +70,8 @@ func (w *walk) react(h happening) error {
 		return w.signal(h)
 	case decided:
 		return w.decide(h)
+	case nothingOpen:
+		return w.endStranded()
 	case runPaused:
 		return w.pause()
 	case runResumed:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -21,6 +22,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type sweeper func() (engine.SweepResult, error)
 
 func (f sweeper) Sweep(context.Context, int) (engine.SweepResult, error) { return f() }
+
+func (sweeper) EndStranded(context.Context) (int, error) { return 0, nil }
 
 func TestSweepGoesOnWhileThereIsMore(t *testing.T) {
 	t.Parallel()
@@ -57,6 +60,51 @@ func TestSweepGoesOnAfterAFailure(t *testing.T) {
 	}), testkit.Logger(t), nil, scheduler.SweepConfig{Interval: time.Millisecond})
 	s.Run(ctx)
 	require.Equal(t, 3, calls)
+}
+
+// looker is an engine that finds a stranded run with every look.
+type looker struct {
+	sweeper
+	looks *int
+}
+
+func (l looker) EndStranded(context.Context) (int, error) {
+	*l.looks++
+	return 1, nil
+}
+
+func TestSweepLooksForStrandedRunsNowAndThen(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		every time.Duration
+		looks int
+	}{
+		"once a minute, the first time at once": {looks: 1},
+		"as often as it is told":                {every: 1, looks: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			sweeps, looks := 0, 0
+			metrics := prometheus.NewRegistry()
+			s := scheduler.NewSweep(looker{sweeper(func() (engine.SweepResult, error) {
+				if sweeps++; sweeps == 3 {
+					cancel()
+				}
+				return engine.SweepResult{}, nil
+			}), &looks}, testkit.Logger(t), metrics, scheduler.SweepConfig{Interval: time.Millisecond, Stranded: tc.every})
+			s.Run(ctx)
+			require.Equal(t, tc.looks, looks)
+			families, err := metrics.Gather()
+			require.NoError(t, err)
+			require.Len(t, families, 1)
+			counted := map[string]float64{}
+			for _, m := range families[0].GetMetric() {
+				counted[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+			}
+			require.InDelta(t, tc.looks, counted["stranded"], 0)
+		})
+	}
 }
 
 // pruned is a store with a number of old rows in each table.

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 // Sweeper is the part of the engine that mends what was lost.
 type Sweeper interface {
 	Sweep(ctx context.Context, limit int) (engine.SweepResult, error)
+	EndStranded(ctx context.Context) (int, error)
 }
 
 var _ Sweeper = (*engine.Engine)(nil)
@@ -26,6 +28,9 @@ type SweepConfig struct {
 	Interval time.Duration
 	// Limit bounds the steps of one look. Default 200.
 	Limit int
+	// Stranded is how often it looks for runs that have nothing left to do and have
+	// not ended, which there should never be. Default 1m.
+	Stranded time.Duration
 }
 
 // Sweep looks for steps and waits that are due and that nobody has taken up. It
@@ -35,6 +40,7 @@ type Sweep struct {
 	log    *slog.Logger
 	cfg    SweepConfig
 	found  *prometheus.CounterVec
+	next   time.Time // when to look for stranded runs again
 	fault  fault
 }
 
@@ -42,15 +48,16 @@ type Sweep struct {
 func NewSweep(e Sweeper, log *slog.Logger, metrics prometheus.Registerer, cfg SweepConfig) *Sweep {
 	cfg.Interval = cmp.Or(cfg.Interval, time.Second)
 	cfg.Limit = cmp.Or(cfg.Limit, 200)
+	cfg.Stranded = cmp.Or(cfg.Stranded, time.Minute)
 	return &Sweep{engine: e, log: log, cfg: cfg, found: promauto.With(metrics).NewCounterVec(prometheus.CounterOpts{
-		Name: "flows_sweep_found_total", Help: "What the sweep had to mend: redelivered, lease_lost, woken.",
+		Name: "flows_sweep_found_total", Help: "What the sweep had to mend: redelivered, lease_lost, woken, and stranded, which is a fault of the engine.",
 	}, []string{"what"})}
 }
 
 // Run sweeps until ctx ends.
 func (s *Sweep) Run(ctx context.Context) {
 	every(ctx, s.cfg.Interval, func() {
-		err := s.RunOnce(ctx)
+		err := errors.Join(s.RunOnce(ctx), s.stranded(ctx))
 		switch {
 		case ctx.Err() != nil || !s.fault.changed(err):
 		case err != nil:
@@ -79,4 +86,16 @@ func (s *Sweep) RunOnce(ctx context.Context) error {
 			return nil // others are at the same rows: let them
 		}
 	}
+}
+
+// stranded looks for stranded runs, if it is time to.
+func (s *Sweep) stranded(ctx context.Context) error {
+	now := time.Now()
+	if now.Before(s.next) {
+		return nil
+	}
+	s.next = now.Add(s.cfg.Stranded)
+	n, err := s.engine.EndStranded(ctx)
+	s.found.WithLabelValues("stranded").Add(float64(n))
+	return err
 }

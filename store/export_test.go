@@ -1,9 +1,18 @@
 package store
 
-import "github.com/uptrace/bun"
+import (
+	"github.com/uptrace/bun"
+
+	"github.com/10ex/flows/models"
+)
 
 // DB gives tests the connections below a store, to look at what it wrote.
 func (s *Store) DB() *bun.DB { return s.db }
 
 // RunsSQL is the statement behind Runs.
 func (t *Tenant) RunsSQL(f RunFilter, p Page) string { return t.runsQuery(f, p).String() }
+
+// StrandedSQL is the statement behind Stranded, for a workspace that there may be.
+func (s *Store) StrandedSQL(limit int) string {
+	return s.db.NewRaw(strandedSQL, "ws_1", models.RunRunning, "", "", limit).String()
+}
