@@ -238,7 +238,7 @@ func TestChecksHoldTheStatesOfModels(t *testing.T) {
 	}
 	lists := map[string][][]string{
 		"workflows": {texts(models.WorkflowStatuses)},
-		"runs":      {texts(models.RunStatuses), texts(models.TriggerTypes), texts(filter(models.RunStatuses, models.RunStatus.Ended))},
+		"runs":      {texts(models.RunStatuses), texts(models.TriggerTypes), texts(filter(models.RunStatuses, models.RunStatus.Ended)), texts(models.Holds)},
 		"steps": {
 			texts(models.StepStatuses),
 			texts([]models.StepType{models.StepTypeAgent, models.StepTypeConnector, models.StepTypeBranch, models.StepTypeWait}),

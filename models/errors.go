@@ -27,6 +27,7 @@ const (
 	CodeInvalidState      = "invalid_state"
 	CodeWorkflowNotActive = "workflow_not_active"
 	CodeVersionArchived   = "version_archived"
+	CodeConcurrencyLimit  = "concurrency_limit"
 )
 
 // ConflictError says why the present state does not allow what was asked. It is
@@ -34,6 +35,7 @@ const (
 type ConflictError struct {
 	Code    string // one of the Code… constants
 	Message string // a sentence for people
+	Run     RunID  // of a start that made no run of its own: the one it gave way to, or became part of
 }
 
 // Error gives the sentence.

@@ -33,7 +33,30 @@ type Run struct {
 	Depth           int               `bun:"depth"` // how many flows started each other before it
 	StartedAt       *time.Time        `bun:"started_at"`
 	FinishedAt      *time.Time        `bun:"finished_at"`
+
+	Hold        Hold       `bun:"hold"`         // why a queued run has not begun; empty where it has
+	SlotKey     *string    `bun:"slot_key"`     // what limits how many are active at once; nil: nothing does
+	SlotSeq     int64      `bun:"slot_seq"`     // the order in which runs of a key came
+	DebounceKey *string    `bun:"debounce_key"` // what starts have in common that are gathered in one run
+	FromStep    string     `bun:"from_step"`    // where a rerun begins; empty: at the start
+	BeginAt     *time.Time `bun:"begin_at"`     // when a run that gathers starts begins
+	DeadlineAt  *time.Time `bun:"deadline_at"`  // when the run is ended if it has not by then
+	PausedAt    *time.Time `bun:"paused_at"`
+	AttendAt    *time.Time `bun:"attend_at"` // when the sweep must look: due, or the slot not handed on
 }
+
+// Hold says why a run that is queued has not begun.
+type Hold string
+
+// What holds a run.
+const (
+	HoldNone        Hold = ""
+	HoldConcurrency Hold = "concurrency" // others of its key are active
+	HoldDebounce    Hold = "debounce"    // it gathers starts
+)
+
+// Holds lists everything a row may say of what holds a run.
+var Holds = []Hold{HoldNone, HoldConcurrency, HoldDebounce}
 
 // RunError says which step ended a run, and why. StepID is empty where no single
 // step is to blame.
