@@ -20,6 +20,12 @@ type Enqueuer interface {
 	Enqueue(ctx context.Context, deliveries []Delivery)
 }
 
+// Jobs delivers what is to be done about rows that are not steps. It is called
+// after the commit, and losing a job is safe.
+type Jobs interface {
+	EnqueueJobs(ctx context.Context, jobs []tasks.Job)
+}
+
 // Notifier tells the watchers of runs, in whatever process, that their logs have
 // grown. Losing a notice is safe: watchers look by themselves now and then.
 type Notifier interface {
@@ -50,11 +56,12 @@ type Notice struct {
 	Ended     bool               `json:"ended,omitempty"`
 }
 
-// Deps are what an Engine works with. All are required but Log.
+// Deps are what an Engine works with. All are required but Jobs and Log.
 type Deps struct {
 	Store     *store.Store
 	Clock     clock.Clock
 	Enqueuer  Enqueuer
+	Jobs      Jobs // nil: the sweep finds what is to be done
 	Notifier  Notifier
 	Catalogue Catalogue
 	Log       *slog.Logger

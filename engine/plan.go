@@ -88,6 +88,7 @@ type plan struct {
 	newWaits    []*models.Wait
 	closedWaits []string
 	deliveries  []Delivery
+	told        []*models.Event // what the bus hears; ids come later
 
 	// refused is why nothing follows: a claim that came second, a wait that is not
 	// due. It is not an error.

@@ -24,6 +24,7 @@ type sim struct {
 	now    time.Time
 	events []*models.RunEvent
 	waits  map[string]bool
+	asked  map[string]bool // open approvals that the bus heard of
 	starts map[string]int // how often a step was queued for its first attempt, or opened
 	tokens int
 }
@@ -37,7 +38,7 @@ func newSim(t require.TestingT, g *models.Graph) *sim {
 }
 
 func simOf(t require.TestingT, def *definition, payload string) *sim {
-	s := &sim{t: t, def: def, now: simStart, waits: map[string]bool{}, starts: map[string]int{}}
+	s := &sim{t: t, def: def, now: simStart, waits: map[string]bool{}, asked: map[string]bool{}, starts: map[string]int{}}
 	run := &models.Run{WorkspaceID: "ws_1", ID: "run_1", Status: models.RunQueued, Payload: json.RawMessage(payload), CreatedAt: s.now}
 	s.snap = newSnapshot(run)
 	s.snap.complete, s.snap.openKnown, s.snap.havePayload = true, true, true
@@ -66,11 +67,13 @@ func (s *sim) do(h happening) *plan {
 	require.Nil(s.t, need, "everything is in memory")
 	if p.refused != "" {
 		require.Empty(s.t, p.events)
+		require.Empty(s.t, p.told)
 		return p
 	}
 	s.snap.apply(p)
 	s.events = append(s.events, p.events...)
 	s.checkMoves(before, p, wasRun, first)
+	s.checkTold(p)
 	s.checkRun()
 	return p
 }
@@ -110,6 +113,54 @@ func (s *sim) checkMoves(before map[stepKey]models.StepStatus, p *plan, wasRun m
 		if (e.Type == models.EventStepQueued || e.Type == models.EventStepWaiting) && d.Iteration == nil && d.Attempt == 0 {
 			s.starts[e.StepID]++
 			require.Equal(s.t, 1, s.starts[e.StepID], "step %s began twice", e.StepID)
+		}
+	}
+}
+
+var toldOf = map[models.RunEventType]string{
+	models.EventRunStarted: models.FlowRunStarted, models.EventRunWaiting: models.FlowRunWaiting, models.EventRunPaused: models.FlowRunPaused,
+	models.EventRunResumed: models.FlowRunResumed, models.EventRunCompleted: models.FlowRunCompleted, models.EventRunFailed: models.FlowRunFailed,
+	models.EventRunCancelled: models.FlowRunCancelled, models.EventStepFailed: models.FlowStepFailed,
+}
+
+// checkTold holds what the bus hears to the log and to the approvals that are open.
+func (s *sim) checkTold(p *plan) {
+	var want, got []string
+	for _, e := range p.events {
+		var d struct {
+			Iteration *int `json:"iteration"`
+		}
+		require.NoError(s.t, json.Unmarshal(e.Data, &d))
+		if typ := toldOf[e.Type]; typ != "" && d.Iteration == nil {
+			want = append(want, typ)
+		}
+	}
+	for _, e := range p.told {
+		var d lifecycle
+		require.NoError(s.t, json.Unmarshal(e.Data, &d))
+		require.Equal(s.t, s.snap.run.ID, d.RunID)
+		require.Equal(s.t, s.snap.run.ID, *e.RunID)
+		require.Equal(s.t, s.snap.run.Depth+1, e.Depth)
+		require.Equal(s.t, s.now, e.ReceivedAt)
+		switch e.Type {
+		case models.FlowApprovalRequested:
+			require.False(s.t, s.asked[d.StepID])
+			s.asked[d.StepID] = true
+		case models.FlowApprovalResolved:
+			require.True(s.t, s.asked[d.StepID])
+			require.NotEmpty(s.t, d.Decision)
+			delete(s.asked, d.StepID)
+		default:
+			got = append(got, e.Type)
+		}
+	}
+	require.Equal(s.t, want, got)
+	for id := range s.asked {
+		require.Equal(s.t, models.StepWaiting, s.row(id).Status)
+	}
+	for _, k := range s.rows(models.StepWaiting) {
+		if s.def.nodes[k.id].def.Approval != nil {
+			require.True(s.t, s.asked[k.id])
 		}
 	}
 }

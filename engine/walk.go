@@ -22,6 +22,7 @@ type walk struct {
 	rules rules
 	plan  *plan
 	need  needs
+	told  []told
 
 	// arrivals are edges that were settled and whose targets have not been looked
 	// at. A queue rather than recursion: a cascade may be as long as the graph.
@@ -45,7 +46,11 @@ func (w *walk) happen(h happening) error {
 	if err := w.drain(); err != nil {
 		return err
 	}
-	return w.conclude()
+	if err := w.conclude(); err != nil {
+		return err
+	}
+	w.publish()
+	return nil
 }
 
 func (w *walk) react(h happening) error {
@@ -414,6 +419,7 @@ func (w *walk) begun() {
 	if r := w.readRun(); r.StartedAt == nil {
 		w.run().StartedAt = &w.now
 		w.log(models.EventRunStarted, nil, nil)
+		w.tellRun(models.FlowRunStarted)
 	}
 }
 
@@ -434,6 +440,7 @@ func (w *walk) failStep(n *node, row *models.Step, failure *models.StepError) er
 	row.Status, row.Error, row.FinishedAt, row.AttendAt = models.StepFailed, failure, &w.now, nil
 	w.begun()
 	w.log(models.EventStepFailed, row, map[string]any{"error": failure})
+	w.tell(models.FlowStepFailed, row, lifecycle{Error: failure})
 	if n.hasEdge(models.OnError) && !w.readRun().Halted {
 		w.settle(n, func(e *edge) bool { return e.on == models.OnError }, fmt.Sprintf("step %q failed", n.id()))
 		return nil
@@ -484,6 +491,7 @@ func (w *walk) conclude() error {
 		w.run().Status = next
 		if next == models.RunWaiting {
 			w.log(models.EventRunWaiting, nil, nil)
+			w.tellRun(models.FlowRunWaiting)
 		}
 	}
 	return nil
@@ -497,10 +505,13 @@ func (w *walk) end(status models.RunStatus) error {
 	switch status {
 	case models.RunCompleted:
 		w.log(models.EventRunCompleted, nil, nil)
+		w.tellRun(models.FlowRunCompleted)
 	case models.RunFailed:
 		w.log(models.EventRunFailed, nil, map[string]any{"error": r.Error})
+		w.tellRun(models.FlowRunFailed)
 	default:
 		w.log(models.EventRunCancelled, nil, nil)
+		w.tellRun(models.FlowRunCancelled)
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ func (w *walk) pause() error {
 		}
 	}
 	w.log(models.EventRunPaused, nil, nil)
+	w.tellRun(models.FlowRunPaused)
 	return nil
 }
 
@@ -51,6 +52,7 @@ func (w *walk) resume() error {
 	r := w.run()
 	r.Status = models.RunRunning // conclude says what it really is
 	w.log(models.EventRunResumed, nil, nil)
+	w.tellRun(models.FlowRunResumed)
 	for _, row := range rows {
 		switch {
 		case row.Status == models.StepQueued && row.IterTotal == 0:
@@ -146,6 +148,9 @@ func (w *walk) cancelOne(row *models.Step, reason string) {
 			w.run().ActiveSteps--
 		case models.StepWaiting:
 			w.closeWait(row)
+			if w.def.nodes[row.StepID].def.Approval != nil {
+				w.tellAnswered(row, decisionCancelled, Decision{})
+			}
 		}
 	}
 	w.cancelRow(row, reason)

@@ -70,6 +70,9 @@ func (w *walk) openWait(n *node, row *models.Step) error {
 	w.run().WaitingSteps++
 	row.Status, row.StartedAt, row.WakeAt = models.StepWaiting, &w.now, wake
 	w.log(models.EventStepWaiting, row, data)
+	if a := n.def.Approval; a != nil {
+		w.tell(models.FlowApprovalRequested, row, lifecycle{Prompt: a.Prompt, Assignees: a.Assignees, Timeout: wake})
+	}
 	if n.until != nil && !wake.After(w.now) {
 		w.endWait(n, row, waitedUntil(row), models.OnSuccess, "")
 		return nil
@@ -144,6 +147,9 @@ func (w *walk) wake(h waitDue) error {
 		w.endWait(n, row, waitedUntil(row), models.OnSuccess, "")
 		return nil
 	}
+	if n.def.Approval != nil {
+		w.tellAnswered(row, decisionTimedOut, Decision{})
+	}
 	if n.hasEdge(models.OnTimeout) {
 		w.endWait(n, row, mustJSON(map[string]any{"timed_out": true}), models.OnTimeout, wokenByTimeout)
 		return nil
@@ -187,6 +193,11 @@ func (w *walk) decide(h decided) error {
 	if d.By != "" {
 		out["by"] = d.By
 	}
+	decision := decisionRejected
+	if d.Approved {
+		decision = decisionApproved
+	}
+	w.tellAnswered(row, decision, d)
 	switch {
 	case d.Approved:
 		w.endWait(n, row, mustJSON(out), models.OnSuccess, "")

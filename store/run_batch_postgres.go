@@ -491,9 +491,12 @@ func (b *arrayBatch) save(ctx context.Context, c *Changes) error {
 		queue(q, insertEvents, eventFields, c.Events)
 	}
 	q.Queue("COMMIT")
-	if err := b.send(ctx, q, nil); err != nil {
+	if err := b.send(ctx, q, reads); err != nil {
 		return err
 	}
 	b.committed = true
 	return nil
 }
+	reads := map[int]readRows{}
+	heard := queueBusEvents(q, reads, c)
+	settleUnheard(c, heard)

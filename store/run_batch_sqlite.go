@@ -91,7 +91,10 @@ func (b valuesBatch) save(ctx context.Context, c *Changes) error {
 	if err := saveRare(ctx, b.tx, c); err != nil {
 		return err
 	}
-	return insertAll(ctx, b.tx, c.Events)
+	if err := insertAll(ctx, b.tx, c.Events); err != nil {
+		return err
+	}
+	return b.saveBusEvents(ctx, c)
 }
 
 func setAll(q *bun.UpdateQuery, columns []string) *bun.UpdateQuery {

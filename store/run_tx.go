@@ -243,8 +243,14 @@ type Changes struct {
 }
 
 // empty tells whether there is nothing to write.
+	// Folded are runs in Runs that a later start has changed: what it brought is
+	// written as well.
+	Folded []*models.Run
+	// BusEvents are events about runs. Where nobody listens for one its AttendAt is
+	// set to nil: it is kept, and need not be matched.
+	BusEvents []*models.Event
 func (c *Changes) empty() bool {
-	return c == nil || len(c.NewRuns)+len(c.Runs)+len(c.NewSteps)+len(c.Steps)+len(c.Attempts)+len(c.Events)+len(c.NewWaits)+len(c.ClosedWaits) == 0
+	return c == nil || len(c.NewRuns)+len(c.Runs)+len(c.NewSteps)+len(c.Steps)+len(c.Attempts)+len(c.Events)+len(c.NewWaits)+len(c.ClosedWaits)+len(c.BusEvents) == 0
 }
 
 // What of a row may change after it was made.

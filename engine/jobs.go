@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/tasks"
+)
+
+// enqueueJobs hands over what a commit leaves to others: events that somebody
+// listens for, and waits that have not seen what came before them.
+func (e *Engine) enqueueJobs(ctx context.Context, g *group) {
+	if e.deps.Jobs == nil {
+		return
+	}
+	var jobs []tasks.Job
+	for _, rw := range g.runs {
+		for _, p := range rw.plans {
+			for _, ev := range p.told {
+				if ev.AttendAt != nil {
+					jobs = append(jobs, tasks.Job{Type: tasks.TypeMatch, Workspace: string(ev.WorkspaceID), ID: string(ev.ID)})
+				}
+			}
+			for _, w := range p.newWaits {
+				jobs = append(jobs, lookBackJob(w, 0))
+			}
+		}
+	}
+	if len(jobs) > 0 {
+		e.deps.Jobs.EnqueueJobs(ctx, jobs)
+	}
+}
+
+func lookBackJob(w *models.Wait, try int) tasks.Job {
+	return tasks.Job{Type: tasks.TypeLookback, Workspace: string(w.WorkspaceID), ID: string(w.RunID), Extra: w.StepID, Try: try}
+}
