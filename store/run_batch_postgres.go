@@ -490,13 +490,13 @@ func (b *arrayBatch) save(ctx context.Context, c *Changes) error {
 		queue(q, updateSteps, updatedStep, c.Steps)
 		queue(q, insertEvents, eventFields, c.Events)
 	}
+	reads := map[int]readRows{}
+	heard := queueBusEvents(q, reads, c)
 	q.Queue("COMMIT")
 	if err := b.send(ctx, q, reads); err != nil {
 		return err
 	}
 	b.committed = true
+	settleUnheard(c, heard)
 	return nil
 }
-	reads := map[int]readRows{}
-	heard := queueBusEvents(q, reads, c)
-	settleUnheard(c, heard)

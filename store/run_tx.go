@@ -240,15 +240,15 @@ type Changes struct {
 	Events      []*models.RunEvent
 	NewWaits    []*models.Wait
 	ClosedWaits []StepRef
-}
-
-// empty tells whether there is nothing to write.
 	// Folded are runs in Runs that a later start has changed: what it brought is
 	// written as well.
 	Folded []*models.Run
 	// BusEvents are events about runs. Where nobody listens for one its AttendAt is
 	// set to nil: it is kept, and need not be matched.
 	BusEvents []*models.Event
+}
+
+// empty tells whether there is nothing to write.
 func (c *Changes) empty() bool {
 	return c == nil || len(c.NewRuns)+len(c.Runs)+len(c.NewSteps)+len(c.Steps)+len(c.Attempts)+len(c.Events)+len(c.NewWaits)+len(c.ClosedWaits)+len(c.BusEvents) == 0
 }
