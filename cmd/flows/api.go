@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/10ex/flows/api"
+	"github.com/10ex/flows/api/mcp"
 )
 
 // openAPI makes the API and the pages behind its login.
@@ -25,6 +26,11 @@ func (a *app) openAPI() error {
 	if err != nil {
 		return err
 	}
+	door, err := mcp.New(served, version)
+	if err != nil {
+		return err
+	}
+	served.Open(mcp.Path, door)
 	a.server = served
 	return nil
 }

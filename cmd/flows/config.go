@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/10ex/flows/internal/apikey"
 )
 
 // config is every setting the product reads from its environment. Nothing else
@@ -26,8 +28,10 @@ type config struct {
 	LogLevel      slog.Level
 	LogJSON       bool
 	Concurrency   int
-	AllowPrivate  *bool // nil: the command's own default
-	RateLimit     int   // requests a minute and key
+	AllowPrivate  *bool  // nil: the command's own default
+	APIKey        string // of a client
+	APIBase       string // of a client
+	RateLimit     int    // requests a minute and key
 	MaxBody       int
 	MaxOutput     int
 	Monitoring    bool          // whether the queue's pages may change it
@@ -145,6 +149,21 @@ var settings = []setting{
 		parseSet: func(c *config, v string) error { return size(&c.MaxOutput, v, 1<<10, 64<<20) },
 	},
 	{
+		name: "TENEX_API_KEY", allowed: "an API key, tnx_…", does: "the key that clients such as flows mcp work with", secret: true,
+		parseSet: func(c *config, v string) error {
+			c.APIKey = v
+			if _, _, ok := apikey.Parse(v); !ok {
+				return errNotAllowed
+			}
+			return nil
+		},
+	},
+	{
+		name: "TENEX_API_BASE", initial: "http://127.0.0.1:8080", allowed: "the address of a server, http://… or https://…",
+		does:     "the server that clients such as flows mcp work with",
+		parseSet: func(c *config, v string) error { return serverAddress(&c.APIBase, v) },
+	},
+	{
 		name: "FLOWS_MONITORING_WRITE", initial: "false", allowed: "true or false",
 		does:     "whether the queue's pages may pause queues and delete tasks",
 		parseSet: func(c *config, v string) error { return boolean(&c.Monitoring, v) },
@@ -246,6 +265,19 @@ func oneScheme(v string, schemes ...string) error {
 	u, err := url.Parse(v)
 	if err != nil || !slices.Contains(schemes, u.Scheme) {
 		return errNotAllowed
+	}
+	return nil
+}
+
+// serverAddress reads where a server is. The root of its operations is taken for it, too.
+func serverAddress(to *string, v string) error {
+	u, err := url.Parse(v)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errNotAllowed
+	}
+	*to = strings.TrimRight(v, "/")
+	for _, end := range []string{"/api/v1/flows", "/api/v1"} {
+		*to = strings.TrimSuffix(*to, end)
 	}
 	return nil
 }

@@ -30,13 +30,14 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	p := &program{env: processEnvironment(), stdout: os.Stdout, stderr: os.Stderr}
+	p := &program{env: processEnvironment(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	os.Exit(p.main(ctx, os.Args[1:]))
 }
 
 // program is one call of the binary.
 type program struct {
 	env            environment
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
@@ -51,6 +52,7 @@ type commands struct {
 	Workspaces  workspacesCommand  `cmd:"" help:"Make workspaces."`
 	Keys        keysCommand        `cmd:"" help:"Make API keys."`
 	Settings    settingsCommand    `cmd:"" help:"List the settings, which are variables of the environment."`
+	MCP         mcpCommand         `cmd:"" help:"Speak MCP over the standard streams, for agents: the tools of the server at TENEX_API_BASE." name:"mcp"`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a server whether it is ready; for container health checks."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }

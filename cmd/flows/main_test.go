@@ -50,6 +50,9 @@ func TestWhatCannotWorkSaysWhy(t *testing.T) {
 		"bad queue":                {[]string{notThere, someRedis}, "worker --queues fast", exitFailed, []string{"--queues", `"fast"`, "default, agents and system"}},
 		"bad scope":                {[]string{notThere}, "keys create --workspace ws_1 --name n --scopes all", exitFailed, []string{"--scopes", `"all"`, "runs:read"}},
 		"folder that cannot be":    {nil, "dev --data-dir /dev/null/x", exitFailed, []string{"--data-dir", "/dev/null/x"}},
+		"mcp without a key":        {nil, "mcp", exitFailed, []string{"TENEX_API_KEY"}},
+		"mcp with a bad key":       {[]string{"TENEX_API_KEY=hunter2"}, "mcp", exitFailed, []string{"TENEX_API_KEY", "tnx_"}},
+		"mcp to no address":        {[]string{"TENEX_API_BASE=nowhere"}, "mcp", exitFailed, []string{"TENEX_API_BASE", `"nowhere"`, "https://"}},
 		"server that does not run": {nil, "healthcheck --url http://127.0.0.1:1/readyz", exitFailed, []string{"127.0.0.1:1"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		context.AfterFunc(ctx, stop)
-		p := &program{env: processEnvironment(), stdout: os.Stdout, stderr: os.Stderr}
+		p := &program{env: processEnvironment(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 		os.Exit(p.main(ctx, os.Args[1:]))
 	}
 	os.Exit(m.Run())
@@ -74,7 +74,7 @@ func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(os.Args[0], args...), stdout: newOutput(), stderr: newOutput(), done: make(chan struct{})}
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "FLOWS_") {
+		if !strings.HasPrefix(v, "FLOWS_") && !strings.HasPrefix(v, "TENEX_") {
 			p.cmd.Env = append(p.cmd.Env, v)
 		}
 	}
