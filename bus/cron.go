@@ -85,18 +85,26 @@ func secondOfTwo(t time.Time) bool {
 	return false
 }
 
-// due gives the times after from and up to now, at most limit of them, and how many
-// there are, counted up to a bound.
-func (s *schedule) due(from, now time.Time, limit int) (times []time.Time, count int) {
-	for t := from; !t.IsZero() && !t.After(now) && count < maxCounted; t = s.next(t) {
-		count++
-		times = append(times, t)
-		if len(times) > limit {
-			times = times[1:]
+// latest is the last time up to t that the schedule was due; zero if that is more
+// than five years ago.
+func (s *schedule) latest(t time.Time) (last time.Time) {
+	const day = 24 * time.Hour
+	for _, back := range []time.Duration{time.Hour, 25 * time.Hour, 32 * day, 367 * day, 5 * 366 * day} {
+		for at := s.next(t.Add(-back)); !at.IsZero() && !at.After(t); at = s.next(at) {
+			last = at
+		}
+		if !last.IsZero() {
+			break
 		}
 	}
-	return times, count
+	return last
 }
 
-// maxCounted bounds how far missed ticks are counted: more than a year of hourly ones.
-const maxCounted = 10_000
+// count tells how often the schedule is due from from, which is such a time, up to
+// to, at most limit.
+func (s *schedule) count(from, to time.Time, limit int) (n int) {
+	for t := from; !t.IsZero() && !t.After(to) && n < limit; t = s.next(t) {
+		n++
+	}
+	return n
+}

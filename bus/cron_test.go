@@ -73,10 +73,14 @@ func TestScheduleMovesForwardAndMissesNothing(t *testing.T) {
 		first := s.next(from)
 		require.True(t, first.After(from))
 		require.Equal(t, first, s.next(first.Add(-time.Second)), "nothing lies between")
-		times, count := s.due(first, first.Add(48*time.Hour), 1000)
-		require.Len(t, times, count)
-		for i := 1; i < len(times); i++ {
-			require.True(t, times[i].After(times[i-1]))
+		to := first.Add(time.Duration(rapid.IntRange(0, 40*24).Draw(t, "hours")) * time.Hour)
+		last, n := first, 0
+		for at := first; !at.After(to); at = s.next(at) {
+			require.False(t, at.Before(last))
+			last = at
+			n++
 		}
+		require.Equal(t, last, s.latest(to))
+		require.Equal(t, n, s.count(first, to, n+1))
 	})
 }
