@@ -32,6 +32,7 @@ type stepShape struct {
 	Input      json.RawMessage `json:"input,omitempty" doc:"A template of the step's input"`
 
 	Retry       retryShape `json:"retry,omitzero"`
+	OnUnknown   string     `json:"on_unknown,omitempty" enum:"retry,fail,ask" doc:"Of a connector step, where an effect may or may not have happened; if not given, retry decides"`
 	Timeout     string     `json:"timeout,omitempty" doc:"A duration, such as 90s, 24h or 7d"`
 	Foreach     string     `json:"foreach,omitempty" doc:"An expression that gives a list"`
 	MaxParallel int        `json:"max_parallel,omitempty" doc:"Iterations at once"`

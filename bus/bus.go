@@ -9,7 +9,9 @@ import (
 
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/internal/egress"
 	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/internal/seal"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
 	"github.com/10ex/flows/tasks"
@@ -27,12 +29,16 @@ type Jobs interface {
 	EnqueueJobs(ctx context.Context, jobs []tasks.Job)
 }
 
-// Deps are what a Bus works with. All are required but Log.
+// Deps are what a Bus works with. All are required but Seal, Egress and Log.
 type Deps struct {
 	Store  *store.Store
 	Engine Engine
 	Clock  clock.Clock
 	Jobs   Jobs
+	// Seal keeps the secrets of webhooks. Nil: there can be none that need one.
+	Seal *seal.Ring
+	// Egress sends webhooks. Nil: none are sent by this Bus.
+	Egress *egress.Client
 	Log    *slog.Logger
 }
 
@@ -44,6 +50,7 @@ type Config struct {
 	// Parallel is how many runs of one batch of events are started side by side.
 	// Default 32.
 	Parallel int
+	Webhooks WebhookConfig
 }
 
 // Bus brings events to triggers. It may be used concurrently, and any number of
@@ -54,6 +61,7 @@ type Bus struct {
 	store    *store.Store
 	log      *slog.Logger
 	compiled *conditions
+	webhooks *egress.Client // that follow no redirect
 }
 
 // New makes a Bus.
@@ -66,7 +74,14 @@ func New(deps Deps, cfg Config) (*Bus, error) {
 	}
 	cfg.Attend = cmp.Or(cfg.Attend, 10*time.Second)
 	cfg.Parallel = cmp.Or(cfg.Parallel, 32)
-	return &Bus{deps: deps, cfg: cfg, store: deps.Store, log: deps.Log, compiled: newConditions()}, nil
+	if err := cfg.Webhooks.complete(); err != nil {
+		return nil, err
+	}
+	b := &Bus{deps: deps, cfg: cfg, store: deps.Store, log: deps.Log, compiled: newConditions()}
+	if deps.Egress != nil {
+		b.webhooks = deps.Egress.WithoutRedirects()
+	}
+	return b, nil
 }
 
 func (b *Bus) now() time.Time { return b.deps.Clock.Now() }

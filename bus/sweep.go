@@ -9,8 +9,9 @@ import (
 
 // SweepResult counts what a sweep found.
 type SweepResult struct {
-	Events int  // that had not been matched in time
-	More   bool // there is more to find at once
+	Events    int  // that had not been matched in time
+	Endpoints int  // addresses for which something was due
+	More      bool // there is more to find at once
 }
 
 // Sweep looks for up to limit rows that were to be attended to by now and asks for
@@ -26,7 +27,10 @@ func (b *Bus) Sweep(ctx context.Context, limit int) (SweepResult, error) {
 		jobs[i] = matchJob(e.Workspace, e.ID, e.Tries)
 	}
 	b.deps.Jobs.EnqueueJobs(ctx, jobs)
-	return SweepResult{Events: len(due), More: len(due) == limit}, nil
+	out := SweepResult{Events: len(due), More: len(due) == limit}
+	// Addresses that do not answer are always due: they are no reason to look again.
+	out.Endpoints, err = b.sweepDeliveries(ctx, limit)
+	return out, err
 }
 
 // maxAgain bounds how long what was tried in vain is left alone.

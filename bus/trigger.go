@@ -129,6 +129,7 @@ func nameFor(trg *models.Trigger) string {
 
 // CreateTrigger checks and keeps a new trigger. It fills in what is left out.
 func (b *Bus) CreateTrigger(ctx context.Context, ws models.WorkspaceID, trg *models.Trigger) (*Created, error) {
+	trg.WorkspaceID = ws // it is part of what a secret is sealed for
 	if errs := b.CheckTrigger(trg); len(errs) > 0 {
 		return nil, &models.InvalidError{Fields: errs}
 	}
@@ -147,8 +148,12 @@ func (b *Bus) CreateTrigger(ctx context.Context, ws models.WorkspaceID, trg *mod
 	t := b.store.For(ws)
 	err := t.CreateTrigger(ctx, trg)
 	if errors.Is(err, models.ErrConflict) {
-		// Only a repeated request makes an id twice: the first try got this far.
-		made.Trigger, err = t.Trigger(ctx, trg.ID)
+		// Only a repeated request makes an id twice: the first try got this far, and what
+		// it would have shown nobody has seen.
+		made.Trigger, err = t.UpdateTrigger(ctx, trg.ID, trg.CreatedAt, func(kept *models.Trigger) error {
+			kept.TokenHash, kept.Secret = trg.TokenHash, trg.Secret
+			return nil
+		})
 	}
 	return made, err
 }
@@ -190,6 +195,9 @@ func (b *Bus) UpdateTrigger(ctx context.Context, ws models.WorkspaceID, id model
 		if errs := b.CheckTrigger(trg); len(errs) > 0 {
 			return &models.InvalidError{Fields: errs}
 		}
+		if sameSchedule(&was, trg) { // a tick that is due just now must not be passed over
+			trg.NextFireAt = was.NextFireAt
+		}
 		return nil
 	})
 }
@@ -209,7 +217,9 @@ func (b *Bus) TestTrigger(ctx context.Context, ws models.WorkspaceID, id models.
 	if err != nil {
 		return nil, err
 	}
-	no := func(format string, args ...any) (*Trial, error) { return &Trial{Reason: fmt.Sprintf(format, args...)}, nil }
+	no := func(format string, args ...any) (*Trial, error) {
+		return &Trial{Reason: fmt.Sprintf(format, args...)}, nil
+	}
 	switch {
 	case trg.Type == models.TriggerOnSchedule:
 		return no("a schedule listens to no event")

@@ -347,8 +347,8 @@ func nextClaim(p *plan, n NextClaim) happening {
 
 // BeginEffect asks whether the step is still the worker's, before it touches the
 // outside. If to do so twice is not as good as once, that it began is noted: should
-// the worker not tell what came of it, the attempt ends as outcome_unknown, and is
-// repeated only where the step has a retry policy that allows it.
+// the worker not tell what came of it, the attempt ends as outcome_unknown, and what
+// follows is the choice of the step's author.
 func (e *Engine) BeginEffect(ctx context.Context, l Lease, repeatable bool) error {
 	return e.leased(ctx, l, effectBegins{key: leaseKey(l), token: l.Token, repeatable: repeatable})
 }

@@ -42,6 +42,7 @@ func drawGraph(t *rapid.T, wild bool) *models.Graph {
 			s.Type, s.Connector, s.Action = models.StepTypeConnector, "core", "set"
 			attempts := rapid.IntRange(1, 3).Draw(t, "attempts")
 			s.Retry = &models.Retry{MaxAttempts: &attempts}
+			s.OnUnknown = rapid.SampledFrom([]string{models.UnknownRetry, models.UnknownAsk}).Draw(t, "unknown")
 		}
 		if rapid.IntRange(0, 9).Draw(t, "if") == 0 {
 			conditions := []string{"payload.n > 0", "payload.n > 1"}
@@ -118,6 +119,8 @@ func (s *sim) moves(f fates, failing bool) []func() {
 		n, row := s.def.nodes[k.id], s.snap.steps[k]
 		out = append(out, func() {
 			switch {
+			case n.def.Type.Executed():
+				s.do(decided{key: k, decision: Decision{Approved: true}})
 			case n.def.Approval != nil:
 				s.do(decided{key: k, decision: Decision{Approved: f.roll(k, 0, 3) > 0}})
 			case n.def.Event != nil && f.roll(k, 0, 3) > 0:
@@ -285,6 +288,17 @@ func (s *sim) disturb(rnd *rand.Rand) {
 		}
 	case 4:
 		require.NotEmpty(s.t, s.do(nothingOpen{}).refused, "the run is under way")
+	case 5:
+		if len(running) > 0 {
+			k := running[rnd.IntN(len(running))]
+			row := s.snap.steps[k]
+			if s.def.nodes[k.id].def.OnUnknown == "" || row.Crashes >= testRules.maxCrashes-1 {
+				return
+			}
+			s.do(effectBegins{key: k, token: row.LeaseToken})
+			s.do(leaseReturned{key: k, token: row.LeaseToken})
+			require.Contains(s.t, []models.StepStatus{models.StepQueued, models.StepWaiting}, s.snap.steps[k].Status)
+		}
 	}
 }
 

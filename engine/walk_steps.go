@@ -258,7 +258,7 @@ func (w *walk) returnLease(h leaseReturned) error {
 	}
 	n := w.def.nodes[row.StepID]
 	if row.EffectAt != nil {
-		return w.attemptFailed(n, row, outcomeUnknown(), 0)
+		return w.effectUnknown(n, row)
 	}
 	deliveries := row.Deliveries + 1 // the task of the last delivery may still hold its id
 	row.Status, row.LeaseToken, row.WorkerID, row.StartedAt, row.Deliveries = models.StepQueued, "", "", nil, deliveries
@@ -271,12 +271,29 @@ func (w *walk) returnLease(h leaseReturned) error {
 // nobody can tell whether it happened.
 const codeOutcomeUnknown = "outcome_unknown"
 
-// outcomeUnknown may be tried again as far as the step's policy goes: a step without
-// one is not, for its author has not said that twice is better than not at all.
-func outcomeUnknown() *models.StepError {
-	return &models.StepError{
+// effectUnknown ends an attempt of which nobody can tell whether its effect happened,
+// in the way the step's author has chosen. Without a choice it may be tried again as
+// far as the step's policy goes: a step without one is not, for its author has not
+// said that twice is better than not at all.
+func (w *walk) effectUnknown(n *node, row *models.Step) error {
+	failure := &models.StepError{
 		Code: codeOutcomeUnknown, Message: "the worker was lost while the step acted outside; it may or may not have happened", Retryable: true,
 	}
+	switch n.def.OnUnknown {
+	case models.UnknownAsk:
+		w.ask(row, failure)
+		return nil
+	case models.UnknownFail:
+		failure.Retryable = false
+	case models.UnknownRetry:
+		row.Crashes++ // a worker's death is no attempt of the policy, here as elsewhere
+		if row.Crashes < w.rules.maxCrashes {
+			w.retry(n, row, failure, w.now)
+			return nil
+		}
+		failure.Retryable = false
+	}
+	return w.attemptFailed(n, row, failure, 0)
 }
 
 // codeWorkerLost is the code of attempts whose worker gave no sign of life.
@@ -293,7 +310,7 @@ func (w *walk) loseLease(h leaseOver) error {
 	}
 	row = w.change(row)
 	if row.EffectAt != nil && !w.readRun().Halted {
-		return w.attemptFailed(w.def.nodes[row.StepID], row, outcomeUnknown(), 0)
+		return w.effectUnknown(w.def.nodes[row.StepID], row)
 	}
 	row.Crashes++
 	failure := &models.StepError{Code: codeWorkerLost, Message: "the worker was lost while it ran the step", Retryable: true}

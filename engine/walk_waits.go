@@ -178,6 +178,9 @@ func (w *walk) decide(h decided) error {
 	if err != nil || row == nil {
 		return err
 	}
+	if n.def.Type.Executed() {
+		return w.answerUnknown(n, w.change(row), h.decision)
+	}
 	if n.def.Approval == nil {
 		return w.refuse("the step does not wait for an approval")
 	}
@@ -213,4 +216,30 @@ func (w *walk) decide(h decided) error {
 		return w.failStep(n, row, &models.StepError{Code: codeRejected, Message: message})
 	}
 	return nil
+}
+
+// ask lets a person decide whether an attempt is made again whose effect may have
+// happened. It holds no worker meanwhile and has no end of its own.
+func (w *walk) ask(row *models.Step, failure *models.StepError) {
+	w.run().ActiveSteps--
+	w.run().WaitingSteps++
+	row.Status, row.Error, row.AttendAt, row.LeaseToken, row.WorkerID = models.StepWaiting, failure, nil, "", ""
+	w.log(models.EventStepWaiting, row, map[string]any{"kind": "approval", "attempt": row.Attempt, "error": failure})
+}
+
+// answerUnknown follows a person's answer to what ask has asked.
+func (w *walk) answerUnknown(n *node, row *models.Step, d Decision) error {
+	w.run().WaitingSteps--
+	failure := *row.Error
+	if d.Approved {
+		w.run().ActiveSteps++
+		w.retry(n, row, &failure, w.now)
+		return nil
+	}
+	failure.Retryable = false
+	failure.Message += "; it was decided not to do it again"
+	if d.Comment != "" {
+		failure.Message += ": " + d.Comment
+	}
+	return w.failStep(n, row, &failure)
 }

@@ -67,6 +67,9 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 		switch {
 		case n.def.Event != nil:
 			on.Kind, on.Detail = "event", fmt.Sprintf("an event of type %q", n.def.Event.Type)
+		case n.def.Type.Executed():
+			on.Kind, on.Detail = "approval", "a person's decision: it may or may not have acted when its worker was lost; "+
+				"approve to do it again, reject to let it fail"
 		case n.def.Approval != nil:
 			on.Kind, on.Detail = "approval", "a person's approval"
 			if n.def.Approval.Prompt != "" {

@@ -45,6 +45,7 @@ type GraphStep struct {
 	Input      json.RawMessage `json:"input,omitempty"`
 
 	Retry       *Retry `json:"retry,omitempty"`
+	OnUnknown   string `json:"on_unknown,omitempty"`
 	Timeout     string `json:"timeout,omitempty"`
 	Foreach     string `json:"foreach,omitempty"`
 	MaxParallel *int   `json:"max_parallel,omitempty"`
@@ -68,6 +69,14 @@ type Retry struct {
 	Max         string   `json:"max,omitempty"`          // default 1m
 	Jitter      *bool    `json:"jitter,omitempty"`       // default true
 }
+
+// What to do where an action may or may not have had its effect, and doing it twice is
+// not as good as once. Where a step does not say, its Retry decides.
+const (
+	UnknownRetry = "retry"
+	UnknownFail  = "fail"
+	UnknownAsk   = "ask" // a person
+)
 
 // EventWait waits for an event of a type.
 type EventWait struct {

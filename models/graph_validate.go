@@ -86,6 +86,7 @@ func (v *graphCheck) step(i int) {
 	}
 	v.foreignFields(i)
 	v.retry(i)
+	v.onUnknown(i)
 	if s.MaxParallel != nil {
 		if s.Foreach == "" {
 			v.add("invalid", "max_parallel needs foreach", "steps", i, "max_parallel")
@@ -132,6 +133,7 @@ func (v *graphCheck) foreignFields(i int) {
 		{"connection", s.Connection != "", s.Type == StepTypeConnector},
 		{"input", s.Input != nil, executed},
 		{"retry", s.Retry != nil, executed},
+		{"on_unknown", s.OnUnknown != "", s.Type == StepTypeConnector}, // an agent is called under its key, so never in doubt
 		{"timeout", s.Timeout != "", executed},
 		{"foreach", s.Foreach != "", executed},
 		{"mode", s.Mode != "", s.Type == StepTypeBranch},
@@ -156,6 +158,18 @@ func (v *graphCheck) retry(i int) {
 	}
 	if r.Multiplier != nil && !(*r.Multiplier >= 1 && *r.Multiplier <= 100) {
 		v.add("limit", "multiplier must be between 1 and 100", "steps", i, "retry", "multiplier")
+	}
+}
+
+func (v *graphCheck) onUnknown(i int) {
+	switch s := &v.g.Steps[i]; s.OnUnknown {
+	case "", UnknownRetry, UnknownFail:
+	case UnknownAsk:
+		if s.Foreach != "" { // answers name a step, not an item
+			v.add("invalid", "a step with foreach cannot ask; allowed are retry and fail", "steps", i, "on_unknown")
+		}
+	default:
+		v.add("invalid", fmt.Sprintf("on_unknown is %q; allowed are retry, fail and ask", s.OnUnknown), "steps", i, "on_unknown")
 	}
 }
 

@@ -59,9 +59,10 @@ var stepMoves = map[StepStatus][]StepStatus{
 	// Completed and failed at once: branches, empty lists, expressions that fail.
 	StepPending: {StepQueued, StepRunning, StepWaiting, StepCompleted, StepFailed, StepSkipped, StepCancelled},
 	StepQueued:  {StepRunning, StepFailed, StepCancelled},
-	// Queued again: a retry, or a lease that was lost or handed back.
-	StepRunning:   {StepQueued, StepCompleted, StepFailed, StepCancelled},
-	StepWaiting:   {StepCompleted, StepFailed, StepCancelled},
+	// Queued again: a retry, or a lease that was lost or handed back. Waiting: a person
+	// has to say whether it is done again.
+	StepRunning:   {StepQueued, StepWaiting, StepCompleted, StepFailed, StepCancelled},
+	StepWaiting:   {StepQueued, StepCompleted, StepFailed, StepCancelled},
 	StepCompleted: {},
 	StepFailed:    {},
 	StepSkipped:   {},

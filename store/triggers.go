@@ -61,7 +61,8 @@ func (t *Tenant) Triggers(ctx context.Context, f TriggerFilter, p Page) ([]*mode
 }
 
 // UpdateTrigger lets fn change a trigger. The row is locked meanwhile, and fn must
-// not wait for anything. An error of fn is returned and nothing is changed.
+// not wait for anything. An error of fn is returned and nothing is changed. What is on
+// its way to the address of one that is disabled ends.
 func (t *Tenant) UpdateTrigger(ctx context.Context, id models.TriggerID, now time.Time, fn func(*models.Trigger) error) (*models.Trigger, error) {
 	var trg *models.Trigger
 	err := t.s.inTx(ctx, func(tx bun.Tx) error {
@@ -83,8 +84,10 @@ func (t *Tenant) UpdateTrigger(ctx context.Context, id models.TriggerID, now tim
 			return err
 		}
 		trg.UpdatedAt = now
-		_, err := tx.NewUpdate().Model(trg).WherePK().Exec(ctx)
-		return err
+		if _, err := tx.NewUpdate().Model(trg).WherePK().Exec(ctx); err != nil || trg.Enabled {
+			return err
+		}
+		return t.cancelDeliveries(ctx, tx, trg.ID, "the trigger is disabled", now)
 	})
 	if err != nil {
 		return nil, named("trigger", id, err)
@@ -92,9 +95,9 @@ func (t *Tenant) UpdateTrigger(ctx context.Context, id models.TriggerID, now tim
 	return trg, nil
 }
 
-// DeleteTrigger removes a trigger and the keys it remembers. What became of events
-// at it stays readable.
-func (t *Tenant) DeleteTrigger(ctx context.Context, id models.TriggerID) error {
+// DeleteTrigger removes a trigger and the keys it remembers, and ends what is on its
+// way to its address. What became of events at it stays readable.
+func (t *Tenant) DeleteTrigger(ctx context.Context, id models.TriggerID, now time.Time) error {
 	err := t.s.inTx(ctx, func(tx bun.Tx) error {
 		_, err := tx.NewDelete().Model((*models.TriggerKey)(nil)).
 			Where("workspace_id = ?", t.ws).Where("trigger_id = ?", id).Exec(ctx)
@@ -105,10 +108,12 @@ func (t *Tenant) DeleteTrigger(ctx context.Context, id models.TriggerID) error {
 		if err != nil {
 			return err
 		}
-		if n, err := res.RowsAffected(); err != nil || n == 1 {
+		if n, err := res.RowsAffected(); err != nil {
 			return err
+		} else if n == 0 {
+			return models.ErrNotFound
 		}
-		return models.ErrNotFound
+		return t.cancelDeliveries(ctx, tx, id, "the trigger was deleted", now)
 	})
 	return named("trigger", id, err)
 }

@@ -20,6 +20,7 @@ import (
 //
 //	start [PAYLOAD]                       a run begins; without payload it is {}
 //	STEP begins                           a worker takes the step and is at it
+//	STEP acts                             a worker takes the step and begins what must not be repeated blindly
 //	STEP done [OUTPUT]                    a worker ends it well; without output it is its input
 //	STEP fails CODE [retryable] [asks D]  an attempt fails; the other side may ask for a pause of D
 //	STEP event EVENT                      the event a wait is for arrives
@@ -41,6 +42,7 @@ var commands = []struct {
 	{form(`cancel`), func(w *world, _ []string) { _, w.refused = w.engine.Cancel(w.t.Context(), w.run) }},
 	{form(`rerun(?: from ([\w-]+))?(?: (\{.*))?`), (*world).rerun},
 	{form(`STEP begins`), func(w *world, m []string) { w.mustBegin(m[1]) }},
+	{form(`STEP acts`), (*world).acts},
 	{form(`STEP done(?: (.+))?`), (*world).done},
 	{form(`STEP fails (\w+)( retryable)?(?: asks (\S+))?`), (*world).fails},
 	{form(`STEP event (\{.*)`), (*world).event},
@@ -162,6 +164,10 @@ func (w *world) finish(name string, req engine.FinishRequest) {
 		req.Output = work.Input
 	}
 	_, w.refused = w.engine.Finish(w.t.Context(), req)
+}
+
+func (w *world) acts(m []string) {
+	w.refused = w.engine.BeginEffect(w.t.Context(), w.mustBegin(m[1]).Lease, false)
 }
 
 func (w *world) done(m []string) { w.finish(m[1], engine.FinishRequest{Output: w.json(m[2])}) }
