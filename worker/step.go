@@ -12,6 +12,7 @@ import (
 
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/internal/trace"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/tasks"
 )
@@ -206,6 +207,10 @@ func (w *Worker) claim(ctx context.Context, s tasks.Step) (*engine.Work, time.Ti
 func (w *Worker) do(ctx context.Context, work *engine.Work, claimed time.Time, agent bool, chain int) (*engine.Work, time.Time, bool) {
 	ctx = obs.With(ctx, obs.Workspace(work.Ref.Workspace), obs.Run(work.Ref.Run),
 		obs.Step(work.Ref.Step), obs.Attempt(work.Attempt))
+	ctx, span := w.deps.Tracer.Step(ctx, trace.Step{
+		Workspace: work.Ref.Workspace, Run: work.Ref.Run, Workflow: work.WorkflowID, Version: work.Version,
+		Step: work.Step, Iteration: work.Ref.Iteration, Attempt: work.Attempt,
+	})
 	ctx, cancel := context.WithCancelCause(ctx) // ends with the lease
 	defer cancel(nil)
 	a := attemptOfWork(work)
@@ -217,9 +222,13 @@ func (w *Worker) do(ctx context.Context, work *engine.Work, claimed time.Time, a
 	out := w.attemptWork(wctx, work)
 	stop()
 	w.held.recording(j)
+	tell := func(outcome string) {
+		w.metrics.done(work, outcome, start)
+		span.End(outcome, out.err)
+	}
 	if err := ctx.Err(); err != nil {
 		w.held.end(a, false)
-		w.metrics.done(work, "stopped", start)
+		tell("stopped")
 		w.log.InfoContext(ctx, "step was stopped", obs.Err(context.Cause(ctx)))
 		return nil, time.Time{}, agent
 	}
@@ -231,12 +240,12 @@ func (w *Worker) do(ctx context.Context, work *engine.Work, claimed time.Time, a
 	w.held.end(a, err == nil)
 	switch {
 	case err != nil:
-		w.metrics.done(work, "dropped", start)
+		tell("dropped")
 		w.log.WarnContext(ctx, "the result of a step was dropped", obs.Err(err))
 	case out.err != nil:
-		w.metrics.done(work, "failed", start)
+		tell("failed")
 	default:
-		w.metrics.done(work, "completed", start)
+		tell("completed")
 	}
 	return next, asked, slot
 }

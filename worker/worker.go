@@ -20,6 +20,7 @@ import (
 	"github.com/10ex/flows/internal/broker"
 	"github.com/10ex/flows/internal/ids"
 	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/internal/trace"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/tasks"
 )
@@ -37,7 +38,8 @@ type Engine interface {
 
 var _ Engine = (*engine.Engine)(nil)
 
-// Deps are what a Worker works with. All are required but Log and Metrics.
+// Deps are what a Worker works with. All are required but Log, Metrics and
+// Tracer.
 type Deps struct {
 	Engine     Engine
 	Connectors *connectors.Registry
@@ -51,6 +53,7 @@ type Deps struct {
 	Broker  *broker.Broker
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
+	Tracer  *trace.Tracer // nil: attempts leave no spans
 }
 
 // Config are a worker's settings.

@@ -29,6 +29,10 @@ type Config struct {
 	UserAgent string
 	// Resolver looks up names. Default the system's.
 	Resolver *net.Resolver
+	// Observe sees every request on its way, each hop of a redirect by itself. It
+	// gives the request to send in its place and what to call with the answer, whose
+	// body has not been read then. Default: nobody looks.
+	Observe func(req *http.Request) (*http.Request, func(*http.Response, error))
 }
 
 const (
@@ -44,6 +48,7 @@ type Client struct {
 	userAgent   string
 	maxBody     int64
 	noRedirects bool
+	observe     func(*http.Request) (*http.Request, func(*http.Response, error))
 }
 
 // New makes a Client. It refuses a Config with negative limits or bad networks.
@@ -76,6 +81,7 @@ func New(cfg Config) (*Client, error) {
 		},
 		userAgent: cmp.Or(cfg.UserAgent, "flows"),
 		maxBody:   cmp.Or(cfg.MaxBody, defaultMaxBody),
+		observe:   cfg.Observe,
 	}, nil
 }
 
@@ -118,7 +124,7 @@ func (c *Client) HTTP() *http.Client {
 
 // RoundTrip sends one request without following redirects, under the rules for
 // addresses and sizes. Each hop of a redirect passes here again.
-func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
+func (c *Client) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 	if err := checkURL(req.URL); err != nil {
 		closeBody(req)
 		return nil, err
@@ -127,7 +133,12 @@ func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
 		req.Header.Set("User-Agent", c.userAgent)
 	}
-	resp, err := c.transport.RoundTrip(req)
+	if c.observe != nil {
+		var done func(*http.Response, error)
+		req, done = c.observe(req)
+		defer func() { done(resp, err) }()
+	}
+	resp, err = c.transport.RoundTrip(req)
 	if err != nil {
 		var blocked *BlockedError
 		if errors.As(err, &blocked) {
