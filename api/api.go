@@ -26,6 +26,7 @@ import (
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/clock"
 	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/internal/trace"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
 )
@@ -73,6 +74,8 @@ type Deps struct {
 	Metrics *prometheus.Registry
 	// Monitoring shows the queues at /monitoring. Nil: there is no such page.
 	Monitoring http.Handler
+	// Tracer makes a span of every request to an operation. Nil: none are made.
+	Tracer *trace.Tracer
 	// Version and Commit say which build this is. Default: dev.
 	Version, Commit string
 }
@@ -220,6 +223,7 @@ func (a *API) assemble() error {
 	a.app.Get("/readyz", a.readyz)
 	a.app.Get("/version", a.showBuild)
 	a.app.Get("/metrics", a.metrics.handler)
+	a.traceRequests(a.app)
 	ownErrors()
 	h := humafiber.New(a.app, humaConfig(a.deps.Version))
 	registerShapes(h.OpenAPI().Components.Schemas)

@@ -23,6 +23,7 @@ import (
 	"github.com/10ex/flows/internal/clock"
 	"github.com/10ex/flows/internal/egress"
 	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/internal/trace"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/scheduler"
 	"github.com/10ex/flows/store"
@@ -49,6 +50,7 @@ type app struct {
 	log   *slog.Logger
 
 	metrics   *prometheus.Registry
+	tracer    *trace.Tracer     // 0: hears of all others; nil where nobody asks for traces
 	store     *store.Store      // 1: the facts
 	broker    *broker.Broker    // 2: Redis
 	clock     clock.Clock       // 3: the database's time
@@ -83,7 +85,7 @@ func newApp(ctx context.Context, cfg config, r roles, log *slog.Logger) (*app, e
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	for _, open := range []func(context.Context) error{
-		a.openStore, a.openBroker, a.openClock, a.openEngine, a.openOutside, a.openWorker, a.openServer,
+		a.openTracing, a.openStore, a.openBroker, a.openClock, a.openEngine, a.openOutside, a.openWorker, a.openServer,
 	} {
 		if err := open(ctx); err != nil {
 			a.close(ctx)
@@ -159,7 +161,11 @@ func (a *app) openEngine(context.Context) (err error) {
 // connectors is the list of all connectors.
 func (a *app) connectors() (r *connectors.Registry, err error) {
 	private := a.cfg.AllowPrivate != nil && *a.cfg.AllowPrivate
-	if a.egress, err = egress.New(egress.Config{AllowPrivate: private, UserAgent: "flows/" + version}); err != nil {
+	outbound := egress.Config{AllowPrivate: private, UserAgent: "flows/" + version}
+	if a.tracer != nil {
+		outbound.Observe = a.tracer.Call
+	}
+	if a.egress, err = egress.New(outbound); err != nil {
 		return nil, err
 	}
 	return connectors.NewRegistry(
@@ -182,7 +188,7 @@ func (a *app) openWorker(context.Context) (err error) {
 		AgentFunc: func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error) {
 			return a.store.For(ws).Agent(ctx, slug)
 		},
-		Broker: a.broker, Log: a.log, Metrics: a.metrics,
+		Broker: a.broker, Log: a.log, Metrics: a.metrics, Tracer: a.tracer,
 	}, worker.Config{
 		Concurrency: a.cfg.Concurrency, Queues: a.roles.queues, DrainTimeout: a.cfg.Drain, MaxOutput: a.cfg.MaxOutput,
 	})
@@ -328,6 +334,7 @@ func (a *app) close(ctx context.Context) {
 	if err := errors.Join(errs...); err != nil {
 		a.log.WarnContext(ctx, "not everything closed well", obs.Err(err))
 	}
+	a.closeTracing(ctx)
 }
 
 // catalogue tells the engine which actions there are.

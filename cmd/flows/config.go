@@ -38,6 +38,7 @@ type config struct {
 	Retention     time.Duration // 0: for ever
 	Drain         time.Duration
 	Proxies       []string
+	Tracing       tracing
 }
 
 // setting is one variable of the environment.
@@ -54,7 +55,7 @@ type setting struct {
 var errNotAllowed = errors.New("not allowed")
 
 // settings is the list of all variables.
-var settings = []setting{
+var settings = append([]setting{
 	{
 		name: "FLOWS_DATABASE_URL", allowed: "postgres://USER:PASSWORD@HOST:PORT/DATABASE",
 		does: "the PostgreSQL database; the embedded one in dev", secret: true,
@@ -193,7 +194,7 @@ var settings = []setting{
 			return nil
 		},
 	},
-}
+}, tracingSettings()...)
 
 // environment is where settings come from.
 type environment struct {
@@ -255,7 +256,7 @@ func (s setting) value(env environment) (value, from string, err error) {
 
 func (s setting) wrong(from, value string) error {
 	shown := fmt.Sprintf("is %q", value)
-	if s.secret {
+	if s.secret || strings.Contains(value, "@") { // an address with a password in it is none of ours
 		shown = "is not valid (its value is a secret and is not shown)"
 	}
 	return fmt.Errorf("%s %s: it must be %s", from, shown, s.allowed)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/10ex/flows/internal/trace"
 )
 
 // envOf is an environment of given variables and files.
@@ -27,7 +29,12 @@ func TestConfigDefaults(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, config{
 		DatabaseConns: 10, Concurrency: 100, RateLimit: 1000, MaxBody: 1 << 20, MaxOutput: 1 << 20, Drain: 25 * time.Second,
+		Tracing: tracing{
+			All:     otlp{Timeout: 10 * time.Second, Compression: "gzip"},
+			Sampler: trace.ParentBasedAlwaysOn, Ratio: 1, Delay: 5 * time.Second, ExportTimeout: 30 * time.Second, Queue: 2048, Batch: 512,
+		},
 	}, c)
+	require.False(t, c.Tracing.on())
 }
 
 func TestConfigReadsWhatIsSet(t *testing.T) {

@@ -21,7 +21,9 @@ func TestVersionAndSettingsPrintJSON(t *testing.T) {
 	for _, s := range listed {
 		require.NotEmpty(t, s["does"], s["name"])
 		require.NotEmpty(t, s["allowed"], s["name"])
-		require.Equal(t, strings.HasSuffix(s["name"], "_URL") || strings.HasSuffix(s["name"], "_KEY"), s["file"] != "", s["name"])
+		ours, headers := strings.HasPrefix(s["name"], "FLOWS_"), strings.HasSuffix(s["name"], "_HEADERS")
+		secret := headers || ours && (strings.HasSuffix(s["name"], "_URL") || strings.HasSuffix(s["name"], "_KEY"))
+		require.Equal(t, secret, s["file"] != "", s["name"])
 	}
 }
 
