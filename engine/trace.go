@@ -77,11 +77,9 @@ func (e *Engine) Trace(ctx context.Context, ref store.RunRef) ([]StepTrace, erro
 	}
 	earlier := map[string][]AttemptTrace{}
 	for _, a := range attempts {
-		if a.Iteration == models.NoIteration {
-			earlier[a.StepID] = append(earlier[a.StepID], AttemptTrace{
-				Number: a.Number, Status: a.Status, Error: a.Error, QueuedAt: a.QueuedAt, StartedAt: a.StartedAt, FinishedAt: a.FinishedAt,
-			})
-		}
+		earlier[a.StepID] = append(earlier[a.StepID], AttemptTrace{
+			Number: a.Number, Status: a.Status, Error: a.Error, QueuedAt: a.QueuedAt, StartedAt: a.StartedAt, FinishedAt: a.FinishedAt,
+		})
 	}
 	sortByStart(def, rows, earlier)
 	out := make([]StepTrace, 0, len(def.order))

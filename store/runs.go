@@ -169,11 +169,11 @@ func (t *Tenant) Steps(ctx context.Context, run models.RunID) ([]*models.Step, e
 	return rows, t.s.err(err)
 }
 
-// Attempts gives the attempts of a run's steps and their iterations that were
-// followed by another, by step, iteration and number.
+// Attempts gives the attempts of a run's steps, without iterations, that were
+// followed by another, by step and number. Those of a long list would be many.
 func (t *Tenant) Attempts(ctx context.Context, run models.RunID) ([]*models.StepAttempt, error) {
 	var rows []*models.StepAttempt
 	err := t.mine(t.s.db.NewSelect().Model(&rows)).Where("step_attempt.run_id = ?", run).
-		OrderExpr("step_attempt.step_id, step_attempt.iteration, step_attempt.number").Scan(ctx)
+		Where("step_attempt.iteration = ?", models.NoIteration).OrderExpr("step_attempt.step_id, step_attempt.number").Scan(ctx)
 	return rows, t.s.err(err)
 }
