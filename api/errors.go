@@ -30,7 +30,9 @@ func (a *API) kindOf(ctx context.Context, err error) *Problem {
 	case errors.As(err, &fields):
 		return invalid(fields.Fields...)
 	case errors.As(err, &conflict):
-		return newProblem(http.StatusConflict, conflict.Code, sentence(conflict.Message))
+		p := newProblem(http.StatusConflict, conflict.Code, sentence(conflict.Message))
+		p.RunID = conflict.Run
+		return p
 	case errors.Is(err, models.ErrNotFound):
 		return newProblem(http.StatusNotFound, codeNotFound, "There is nothing here by that name.")
 	case errors.Is(err, models.ErrInvalid):

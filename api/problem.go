@@ -17,6 +17,7 @@ type Problem struct { //nolint:errname // the RFC's word, and the schema's name 
 	Code      string              `json:"code" doc:"What happened, for programs; it does not change"`
 	RequestID string              `json:"request_id" doc:"Names this request in the logs"`
 	Errors    []models.FieldError `json:"errors,omitempty" doc:"What is wrong with which part of the request"`
+	RunID     models.RunID        `json:"run_id,omitempty" doc:"Of a start that made no run: the one it gave way to, or became part of"`
 
 	headers http.Header
 }

@@ -59,7 +59,11 @@ const maxTries = 5
 // an error.
 func (b *Bus) refusal(ctx context.Context, trg *models.Trigger, e *models.Event, err error) (result, error) {
 	if reason, ok := Refusal(err); ok {
-		return result{refused: reason}, nil
+		refused := result{refused: reason}
+		if conflict, ok := errors.AsType[*models.ConflictError](err); ok && conflict.Run != "" {
+			refused.run = &conflict.Run // that it gave way to, or became part of
+		}
+		return refused, nil
 	}
 	if ctx.Err() != nil || errors.Is(err, models.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || e.Tries < maxTries {
 		return result{}, err

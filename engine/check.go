@@ -21,7 +21,7 @@ type Draft struct {
 // wrong. Places begin with graph, input_schema, output or settings. What passes
 // can be saved and run. err is for a store that does not answer.
 func (e *Engine) Check(ctx context.Context, ws models.WorkspaceID, d Draft) (errs, warnings []models.FieldError, err error) {
-	def, errs := compile(&models.Version{Graph: d.Graph, InputSchema: d.InputSchema, Output: d.Output})
+	def, errs := compile(&models.Version{Graph: d.Graph, InputSchema: d.InputSchema, Output: d.Output, Settings: d.Settings})
 	if def != nil {
 		warnings = def.look()
 	}
@@ -32,9 +32,7 @@ func (e *Engine) Check(ctx context.Context, ws models.WorkspaceID, d Draft) (err
 	if err != nil {
 		return nil, nil, err
 	}
-	errs = append(errs, missing...)
-	errs = append(errs, checkSettings(d.Settings)...)
-	return errs, warnings, nil
+	return append(errs, missing...), warnings, nil
 }
 
 // unknown names the agents, connectors and actions of a graph that do not exist.
@@ -70,22 +68,4 @@ func (e *Engine) unknown(ctx context.Context, ws models.WorkspaceID, g *models.G
 		}
 	}
 	return errs, nil
-}
-
-// checkSettings refuses every setting: starts are not controlled yet, and a
-// setting that is accepted and ignored would be a lie.
-func checkSettings(raw json.RawMessage) []models.FieldError {
-	if len(raw) == 0 || string(raw) == "null" || string(raw) == "{}" {
-		return nil
-	}
-	var m map[string]json.RawMessage
-	if json.Unmarshal(raw, &m) != nil {
-		return []models.FieldError{{Loc: []any{"settings"}, Msg: "settings are an object", Type: "invalid"}}
-	}
-	var errs []models.FieldError
-	for k := range m {
-		errs = append(errs, models.FieldError{Loc: []any{"settings", k}, Msg: fmt.Sprintf("the setting %q is not known", k), Type: "unknown"})
-	}
-	slices.SortFunc(errs, func(a, b models.FieldError) int { return slices.Compare([]string{a.Msg}, []string{b.Msg}) })
-	return errs
 }

@@ -33,6 +33,7 @@ func compile(v *models.Version) (*definition, []models.FieldError) {
 		c.def.link()
 	}
 	c.schema(v.InputSchema)
+	c.settings(v.Settings)
 	if len(v.Output) > 0 && string(v.Output) != "null" {
 		c.def.output = c.template(v.Output, expression.Scope{Steps: c.stepIDs}, "output")
 	}

@@ -22,7 +22,9 @@ type definition struct {
 	roots  []*node
 	sinks  []*node
 	output *expression.Template // nil: the outputs of the sinks
-	schema *jsonschema.Schema   // nil: any payload
+	// control is how runs are started; nil where the author says nothing of it.
+	control *control
+	schema  *jsonschema.Schema // nil: any payload
 	// defaults are what the schema fills into a payload.
 	rawSchema map[string]any
 }

@@ -97,6 +97,7 @@ type Engine struct {
 	log   *slog.Logger
 	cache *definitions
 	lanes []*lane
+	lines *lines
 
 	stranded strandedWalk
 }
@@ -117,6 +118,7 @@ func New(deps Deps, cfg Config) (*Engine, error) {
 	cfg.Lanes = orDefault(cfg.Lanes, 1)
 	cfg.Linger = orDefault(cfg.Linger, 2*time.Millisecond)
 	e := &Engine{deps: deps, cfg: cfg, log: deps.Log, cache: newDefinitions(deps.Store)}
+	e.lines = newLines(e)
 	e.startLanes()
 	return e, nil
 }

@@ -70,6 +70,7 @@ var errClosed = fmt.Errorf("the engine is closed: %w", models.ErrUnavailable)
 // Close commits what has been handed in and stops. What is handed in during or
 // after it may fail with models.ErrUnavailable. It may be called once.
 func (e *Engine) Close(context.Context) error {
+	e.lines.close()
 	for _, l := range e.lanes {
 		close(l.stop)
 	}
@@ -238,6 +239,8 @@ type group struct {
 	e    *Engine
 	now  time.Time
 	runs []*runWork
+	// skipHeld leaves out what another transaction holds, instead of waiting.
+	skipHeld bool
 }
 
 // runWork is what happens to one run in a group.
@@ -251,6 +254,7 @@ type runWork struct {
 	rounds int // how often steps were found to be missing
 
 	changed bool
+	folded  bool // a start was made part of the run
 	steps   map[stepKey]*models.Step
 	created map[stepKey]bool
 	inputs  map[stepKey]bool
@@ -259,7 +263,7 @@ type runWork struct {
 }
 
 func (e *Engine) commitGroup(ctx context.Context, ops []*op, wait bool) (*group, error) {
-	g := &group{e: e}
+	g := &group{e: e, skipHeld: !wait}
 	byRef := map[store.RunRef]*runWork{}
 	var refs []store.RunRef
 	for _, o := range ops {
@@ -315,6 +319,12 @@ func (g *group) prepare(ctx context.Context, tx *store.RunTx, foreseen *reading)
 			return err
 		}
 		rw.def, rw.snap = def, newSnapshot(run)
+		if run.Hold != models.HoldNone { // it has no steps yet
+			rw.snap.complete, rw.snap.openKnown = true, true
+		}
+	}
+	if err := g.slots(ctx, tx); err != nil {
+		return err
 	}
 	foreseen.take(tx)
 	want := newReading()
@@ -414,6 +424,18 @@ func (rw *runWork) keep(o *op, p *plan) {
 	if p.refused != "" {
 		return
 	}
+	if p.run != nil {
+		before := rw.snap.run
+		if p.newRun {
+			before = nil
+		}
+		followSlot(rw.snap.slot, before, p.run)
+		followGathering(rw.snap.gather, p.run)
+	}
+	if p.folded != nil {
+		rw.def, rw.folded = p.folded, true
+		rw.snap.payload, rw.snap.havePayload = nil, true
+	}
 	rw.snap.apply(p)
 	rw.plans = append(rw.plans, p)
 	rw.changed = rw.changed || p.run != nil
@@ -438,6 +460,9 @@ func (g *group) changes() *store.Changes {
 			c.NewRuns = append(c.NewRuns, rw.snap.run)
 		case rw.changed:
 			c.Runs = append(c.Runs, rw.snap.run)
+		}
+		if rw.folded && !rw.isNew {
+			c.Folded = append(c.Folded, rw.snap.run)
 		}
 		for _, k := range rw.order {
 			row := rw.steps[k]
@@ -484,6 +509,7 @@ func (e *Engine) handOver(g *group) {
 			notices = append(notices, Notice{Workspace: r.WorkspaceID, Run: r.ID, Seq: r.LastSeq, Ended: r.Status.Ended()})
 		}
 	}
+	e.handOn(g)
 	ctx := context.Background()
 	e.enqueueJobs(ctx, g)
 	if len(notices) > 0 {

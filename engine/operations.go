@@ -44,7 +44,7 @@ func (e *Engine) Start(ctx context.Context, req StartRequest) (*models.Run, erro
 	run := e.newRun(req.ID, wf, version, payload)
 	run.TriggerType, run.TriggerID, run.EventID, run.Metadata = req.Trigger, req.TriggerID, req.EventID, req.Metadata
 	run.Depth = req.Depth
-	return e.start(ctx, def, runStarts{run: run})
+	return e.startControlled(ctx, def, runStarts{run: run})
 }
 
 // runnable gives the version to run: the current one, or another that is not
@@ -133,7 +133,7 @@ func (e *Engine) Rerun(ctx context.Context, ref store.RunRef, req RerunRequest) 
 			return nil, err
 		}
 	}
-	return e.start(ctx, def, s)
+	return e.startControlled(ctx, def, s)
 }
 
 // earlier gives the rows of the steps of a run that a rerun goes on from.
@@ -400,7 +400,11 @@ func (e *Engine) Heartbeat(ctx context.Context, worker string, leases []Lease) (
 // Wake ends the wait a task names, if it is due.
 func (e *Engine) Wake(ctx context.Context, t tasks.Step) error {
 	ref, key := taskRef(t)
-	err := e.do(ctx, &op{ref: ref, what: waitDue{key: key}})
+	var what happening = waitDue{key: key}
+	if key.id == runAlarm {
+		what = runDue{}
+	}
+	err := e.do(ctx, &op{ref: ref, what: what})
 	if errors.Is(err, models.ErrNotFound) {
 		return nil
 	}

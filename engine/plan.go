@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
 )
 
 // stepKey names a row of a run: a step, or one iteration of it.
@@ -34,6 +35,9 @@ type snapshot struct {
 	oversized map[string]bool
 	// havePayload tells an empty payload from one not read.
 	havePayload bool
+	// slot and gather are what stands behind the keys of the run, where what happens
+	// depends on it.
+	slot, gather *store.Slot
 
 	decoded map[stepKey]any // outputs
 	payload any
@@ -89,6 +93,9 @@ type plan struct {
 	closedWaits []string
 	deliveries  []Delivery
 	told        []*models.Event // what the bus hears; ids come later
+
+	// folded is the definition of the start that the run took in, if it did.
+	folded *definition
 
 	// refused is why nothing follows: a claim that came second, a wait that is not
 	// due. It is not an error.
@@ -161,10 +168,20 @@ type (
 		decision Decision
 	}
 	// nothingOpen is a run of which no step seems to be open.
-	nothingOpen  struct{}
-	runPaused    struct{}
-	runResumed   struct{}
-	runCancelled struct{}
+	nothingOpen struct{}
+	// runLetIn is a run whose turn may have come. Earlier is as in runStarts.
+	runLetIn struct{ earlier []*models.Step }
+	// runFolded is a start that becomes part of a run that has not begun.
+	runFolded struct {
+		start *models.Run
+		def   *definition
+	}
+	// runDue is the time a run wanted to be looked at.
+	runDue     struct{}
+	runPaused  struct{}
+	runResumed struct{}
+	// runCancelled is somebody's wish, or that of a later run where by is one.
+	runCancelled struct{ by models.RunID }
 )
 
 func (runStarts) happening()     {}
@@ -178,6 +195,9 @@ func (waitDue) happening()       {}
 func (eventArrived) happening()  {}
 func (decided) happening()       {}
 func (nothingOpen) happening()   {}
+func (runLetIn) happening()      {}
+func (runFolded) happening()     {}
+func (runDue) happening()        {}
 func (runPaused) happening()     {}
 func (runResumed) happening()    {}
 func (runCancelled) happening()  {}

@@ -71,6 +71,9 @@ func (w *walk) endStranded() error {
 	if r := w.readRun(); r.Status.Ended() || r.Status == models.RunPaused {
 		return w.refuse("the run is %s", r.Status)
 	}
+	if r := w.readRun(); r.Hold != models.HoldNone {
+		return w.refuse("the run has not begun")
+	}
 	rows, err := w.open()
 	if err != nil {
 		return err

@@ -22,7 +22,9 @@ type walk struct {
 	rules rules
 	plan  *plan
 	need  needs
-	told  []told
+	// ending is what the last line of the log says beside its type.
+	ending map[string]any
+	told   []told
 
 	// arrivals are edges that were settled and whose targets have not been looked
 	// at. A queue rather than recursion: a cascade may be as long as the graph.
@@ -77,12 +79,18 @@ func (w *walk) react(h happening) error {
 		return w.decide(h)
 	case nothingOpen:
 		return w.endStranded()
+	case runLetIn:
+		return w.letIn(h)
+	case runFolded:
+		return w.fold(h)
+	case runDue:
+		return w.runIsDue()
 	case runPaused:
 		return w.pause()
 	case runResumed:
 		return w.resume()
 	case runCancelled:
-		return w.cancel()
+		return w.cancel(h)
 	default:
 		return fmt.Errorf("engine: unknown happening %T", h)
 	}
@@ -468,6 +476,8 @@ func (w *walk) conclude() error {
 	}
 	var next models.RunStatus
 	switch {
+	case r.Hold != models.HoldNone: // nothing has begun
+		next = models.RunQueued
 	case r.ActiveSteps > 0 && r.StartedAt == nil:
 		next = models.RunQueued
 	case r.ActiveSteps > 0:
@@ -499,9 +509,15 @@ func (w *walk) conclude() error {
 
 // end is the last thing to happen to a run.
 func (w *walk) end(status models.RunStatus) error {
-	w.begun()
+	if w.readRun().Hold == models.HoldNone {
+		w.begun()
+	}
 	r := w.run()
 	r.Status, r.FinishedAt = status, &w.now
+	if w.def.control != nil {
+		w.attendRun()
+		r.Hold = models.HoldNone
+	}
 	switch status {
 	case models.RunCompleted:
 		w.log(models.EventRunCompleted, nil, nil)
@@ -510,7 +526,7 @@ func (w *walk) end(status models.RunStatus) error {
 		w.log(models.EventRunFailed, nil, map[string]any{"error": r.Error})
 		w.tellRun(models.FlowRunFailed)
 	default:
-		w.log(models.EventRunCancelled, nil, nil)
+		w.log(models.EventRunCancelled, nil, w.ending)
 		w.tellRun(models.FlowRunCancelled)
 	}
 	return nil

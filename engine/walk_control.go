@@ -31,6 +31,7 @@ func (w *walk) pause() error {
 			w.change(row).AttendAt = nil // the sweep has no business with it until the run is resumed
 		}
 	}
+	w.holdOn()
 	w.log(models.EventRunPaused, nil, nil)
 	w.tellRun(models.FlowRunPaused)
 	return nil
@@ -52,6 +53,7 @@ func (w *walk) resume() error {
 	r := w.run()
 	r.Status = models.RunRunning // conclude says what it really is
 	w.log(models.EventRunResumed, nil, nil)
+	w.goOn()
 	w.tellRun(models.FlowRunResumed)
 	for _, row := range rows {
 		switch {
@@ -68,14 +70,19 @@ func (w *walk) resume() error {
 
 // cancel ends the run and everything open in it. Workers learn of it by their
 // heartbeat.
-func (w *walk) cancel() error {
+func (w *walk) cancel(h runCancelled) error {
 	switch r := w.readRun(); {
 	case r.Status == models.RunCancelled:
 		return w.refuse("the run is cancelled already")
 	case r.Status.Ended():
 		return ended(r)
 	}
-	if err := w.cancelOpen("the run was cancelled", true); err != nil {
+	reason := "the run was cancelled"
+	if h.by != "" {
+		reason = "run " + string(h.by) + " took its place"
+		w.ending = map[string]any{"reason": reason, "run_id": h.by}
+	}
+	if err := w.cancelOpen(reason, true); err != nil {
 		return err
 	}
 	return w.end(models.RunCancelled)

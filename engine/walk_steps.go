@@ -11,17 +11,6 @@ import (
 
 // This file is what workers, and the sweep in their place, report of steps.
 
-// start creates the run and its first steps.
-func (w *walk) start(h runStarts) error {
-	run := *h.run
-	w.plan.run, w.plan.newRun = &run, true
-	w.log(models.EventRunQueued, nil, nil)
-	if h.from == "" {
-		return w.startSteps(w.def.roots)
-	}
-	return w.startFrom(h)
-}
-
 // startSteps starts steps that wait for nothing.
 func (w *walk) startSteps(nodes []*node) error {
 	for _, n := range nodes {

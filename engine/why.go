@@ -18,13 +18,19 @@ type Why struct {
 }
 
 // WaitingOn is one thing a run is waiting for. Kind is timer, event, approval,
-// retry, queue, worker, join or pause.
+// retry, queue, worker or join; or concurrency or debounce, which hold the run as a
+// whole, before it begins: then there is no step.
 type WaitingOn struct {
 	StepID string     `json:"step_id"`
 	Kind   string     `json:"kind"`
 	Since  *time.Time `json:"since"`
 	Until  *time.Time `json:"until"`
 	Detail string     `json:"detail"`
+
+	Key     string         `json:"key,omitempty"`     // of concurrency and debounce
+	Ahead   *int           `json:"ahead,omitempty"`   // runs in line before this one
+	Limit   int            `json:"limit,omitempty"`   // runs that may be active at once
+	Holders []models.RunID `json:"held_by,omitempty"` // runs that are, up to ten
 }
 
 // Why tells, in words and data, why a run has not ended.
@@ -42,6 +48,9 @@ func (e *Engine) Why(ctx context.Context, ref store.RunRef) (*Why, error) {
 	def, err := e.cache.get(ctx, ref.Workspace, run.WorkflowID, run.WorkflowVersion)
 	if err != nil {
 		return nil, err
+	}
+	if run.Hold != models.HoldNone {
+		return e.whyHeld(ctx, def, run)
 	}
 	rows, err := tenant.Steps(ctx, ref.Run)
 	if err != nil {

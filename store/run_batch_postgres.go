@@ -159,7 +159,9 @@ func scanRuns(into *[]*models.Run) readRows {
 			var meta []byte
 			if err = r.Scan(&run.WorkspaceID, &run.ID, &run.WorkflowID, &run.WorkflowVersion, &run.WorkflowName, &run.Status, &run.Halted,
 				&run.ActiveSteps, &run.WaitingSteps, &run.LastSeq, &run.TriggerType, &run.TriggerID, &run.EventID,
-				&run.Error, &run.RerunOf, &meta, &run.CreatedAt, &run.Depth, &run.StartedAt, &run.FinishedAt); err != nil {
+				&run.Error, &run.RerunOf, &meta, &run.CreatedAt, &run.Depth, &run.StartedAt, &run.FinishedAt,
+				&run.Hold, &run.SlotKey, &run.SlotSeq, &run.DebounceKey, &run.FromStep,
+				&run.BeginAt, &run.DeadlineAt, &run.PausedAt, &run.AttendAt); err != nil {
 				return err
 			}
 			if meta != nil {
@@ -346,6 +348,15 @@ var runFields = []field[models.Run]{
 	fieldOf("depth", "int", func(r *models.Run) int32 { return int32(r.Depth) }),
 	fieldOf("started_at", "timestamptz", func(r *models.Run) *time.Time { return r.StartedAt }),
 	fieldOf("finished_at", "timestamptz", func(r *models.Run) *time.Time { return r.FinishedAt }),
+	fieldOf("hold", "text", func(r *models.Run) string { return string(r.Hold) }),
+	fieldOf("slot_key", "text", func(r *models.Run) *string { return text(r.SlotKey) }),
+	fieldOf("slot_seq", "bigint", func(r *models.Run) int64 { return r.SlotSeq }),
+	fieldOf("debounce_key", "text", func(r *models.Run) *string { return text(r.DebounceKey) }),
+	fieldOf("from_step", "text", func(r *models.Run) string { return r.FromStep }),
+	fieldOf("begin_at", "timestamptz", func(r *models.Run) *time.Time { return r.BeginAt }),
+	fieldOf("deadline_at", "timestamptz", func(r *models.Run) *time.Time { return r.DeadlineAt }),
+	fieldOf("paused_at", "timestamptz", func(r *models.Run) *time.Time { return r.PausedAt }),
+	fieldOf("attend_at", "timestamptz", func(r *models.Run) *time.Time { return r.AttendAt }),
 }
 
 var stepFields = []field[models.Step]{

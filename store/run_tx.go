@@ -55,6 +55,8 @@ type runBatch interface {
 	lock(ctx context.Context, w lockWants) (locked, error)
 	payloads(ctx context.Context, keys []runKey) ([]*models.Run, error)
 	steps(ctx context.Context, keys []stepKey) ([]*models.Step, error)
+	// slots locks keys and tells what stands behind each, see RunTx.Slots.
+	slots(ctx context.Context, wants []SlotWant, skipHeld bool) (map[SlotKey]*Slot, error)
 	// save is the last thing to happen: it may commit.
 	save(ctx context.Context, c *Changes) error
 }
@@ -63,6 +65,7 @@ type runBatch interface {
 var runColumns = []string{
 	"workspace_id", "id", "workflow_id", "workflow_version", "workflow_name", "status", "halted", "active_steps", "waiting_steps",
 	"last_seq", "trigger_type", "trigger_id", "event_id", "error", "rerun_of", "metadata", "created_at", "depth", "started_at", "finished_at",
+	"hold", "slot_key", "slot_seq", "debounce_key", "from_step", "begin_at", "deadline_at", "paused_at", "attend_at",
 }
 
 // lockWants is Wants in keys of rows.
@@ -257,6 +260,7 @@ func (c *Changes) empty() bool {
 var (
 	runMutable = []string{
 		"status", "halted", "active_steps", "waiting_steps", "last_seq", "output", "error", "started_at", "finished_at",
+		"hold", "slot_key", "slot_seq", "begin_at", "deadline_at", "paused_at", "attend_at",
 	}
 	stepMutable = []string{
 		"status", "attempt", "crashes", "deliveries", "due_at", "attend_at", "lease_token", "worker_id", "effect_at",
@@ -283,6 +287,9 @@ func saveRare(ctx context.Context, tx bun.IDB, c *Changes) error {
 		return err
 	}
 	if err := insertAll(ctx, tx, c.NewWaits); err != nil {
+		return err
+	}
+	if err := saveFolded(ctx, tx, c.Folded); err != nil {
 		return err
 	}
 	if len(c.ClosedWaits) == 0 {

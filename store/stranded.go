@@ -23,15 +23,15 @@ var underWay = []models.RunStatus{models.RunQueued, models.RunRunning, models.Ru
 
 // The index runs_by_status gives the runs of one workspace and state in the order
 // of this walk, so that it costs what it looks at and no index of its own. A step
-// over a list is open only as long as an item is. The inner query has a limit for
+// over a list is open only as long as an item is. A run that is held has not begun. The inner query has a limit for
 // the planner: what exists at all is sought by the key of the run, never by reading
 // the table.
-const strandedSQL = `SELECT page.trigger_type, page.id, (
+const strandedSQL = `SELECT page.trigger_type, page.id, page.hold = '' AND (
   SELECT 1 FROM steps AS step WHERE step.workspace_id = page.workspace_id AND step.run_id = page.id
     AND step.status IN ('queued', 'running', 'waiting') AND step.iter_total = 0 LIMIT 1
 ) IS NULL AS stranded
 FROM (
-  SELECT run.workspace_id, run.trigger_type, run.id FROM runs AS run
+  SELECT run.workspace_id, run.trigger_type, run.id, run.hold FROM runs AS run
   WHERE run.workflow_version > 0 AND run.workspace_id = ? AND run.status = ? AND (run.trigger_type, run.id) > (?, ?)
   ORDER BY run.trigger_type, run.id LIMIT ?
 ) AS page ORDER BY page.trigger_type, page.id`
