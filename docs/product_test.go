@@ -62,10 +62,16 @@ func (o *output) String() string {
 // keeps the rest. It is stopped at the end of the test.
 func startProgram(t *testing.T, dir string, path func() (string, error), args ...string) (string, *output) {
 	t.Helper()
+	return startProgramWith(t, nil, dir, path, args...)
+}
+
+// startProgramWith starts a program with variables of the environment.
+func startProgramWith(t *testing.T, env []string, dir string, path func() (string, error), args ...string) (string, *output) {
+	t.Helper()
 	program, err := path()
 	require.NoError(t, err)
 	cmd := exec.Command(program, args...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
 	var logged output
 	cmd.Stderr = &logged
 	out, err := cmd.StdoutPipe()
@@ -105,10 +111,10 @@ type installation struct {
 	path              string // PATH of scripts
 }
 
-func install(t *testing.T, withCurl bool) *installation {
+func install(t *testing.T, withCurl bool, env ...string) *installation {
 	t.Helper()
 	in := &installation{dir: t.TempDir(), path: os.Getenv("PATH")}
-	line, _ := startProgram(t, in.dir, built.flows, "dev", "--addr", "127.0.0.1:0")
+	line, _ := startProgramWith(t, env, in.dir, built.flows, "dev", "--addr", "127.0.0.1:0")
 	var ready struct {
 		URL string `json:"url"`
 	}
