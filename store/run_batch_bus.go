@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -58,32 +59,31 @@ var busEventFields = []field[models.Event]{
 
 // insertBusEvents writes events and gives the ids of those that somebody listens
 // for. A look at the few places of the index where such a listener can be comes
-// first: where there is none, which is most of the time, that is all. Subqueries with
-// a limit are evaluated for each row, by the index, whatever the planner believes of
-// the tables.
+// first, once a workspace: where there is none, which is most of the time, that is
+// all. Subqueries with a limit are evaluated row by row, by the index, whatever the
+// planner believes of the tables.
 var insertBusEvents = func() string {
 	from, columns := source(busEventFields)
 	names, values := make([]string, len(busEventFields)), make([]string, len(busEventFields))
 	for i, f := range busEventFields {
 		names[i], values[i] = f.name, columns[f.name]
 	}
-	at := slices.Index(names, "attend_at")
-	listener := func(table, condition, rest string) string {
-		return "COALESCE((SELECT true FROM " + table + " AS l WHERE l.workspace_id = data.workspace_id" + condition + rest + " LIMIT 1), false)"
+	n := len(busEventFields)
+	any := func(condition string) string {
+		one := func(table, rest string) string {
+			return "(SELECT true FROM " + table + " AS l WHERE l.workspace_id = w.id AND " + condition + rest + " LIMIT 1)"
+		}
+		return "COALESCE(" + one("triggers", " AND l.enabled AND l.type = 'event'") + ", " + one("waits", "") + ", false)"
 	}
-	enabled := " AND l.enabled AND l.type = 'event'"
-	short := " AND l.event_type = ANY ('{" + strings.Join(lifecycleShort, ",") + "}')"
-	inside := " AND l.event_type >= '" + lifecycleFrom + "' AND l.event_type < '" + lifecycleTo + "'"
-	covering := func(table, condition string) string {
-		return "COALESCE((SELECT true FROM unnest($14::text[], $15::text[]) AS cover (type, pattern) JOIN " + table +
-			" AS l ON l.workspace_id = data.workspace_id AND l.event_type = cover.pattern" + condition +
-			" WHERE cover.type = data.type LIMIT 1), false)"
-	}
-	values[at] = "CASE WHEN (" + strings.Join([]string{
-		listener("triggers", enabled, inside), listener("waits", "", inside), listener("triggers", enabled, short), listener("waits", "", short),
-	}, " OR ") + ") AND (" + covering("triggers", enabled) + " OR " + covering("waits", "") + ") THEN " + values[at] + " END"
-	return "WITH kept AS (INSERT INTO events (" + strings.Join(names, ", ") + ") SELECT " + strings.Join(values, ", ") + " FROM " + from +
-		" RETURNING id, attend_at) SELECT id FROM kept WHERE attend_at IS NOT NULL"
+	values[slices.Index(names, "attend_at")] = "CASE WHEN (data.workspace_id, data.type) IN (SELECT id, type FROM heard) THEN data.attend_at END"
+	return fmt.Sprintf(`WITH w AS MATERIALIZED (SELECT w.id FROM unnest($%d::text[]) AS w (id) WHERE %s OR %s),
+heard AS MATERIALIZED (SELECT w.id, cover.type FROM w CROSS JOIN unnest($%d::text[], $%d::text[]) AS cover (type, pattern) WHERE %s),
+kept AS (INSERT INTO events (%s) SELECT %s FROM %s RETURNING id, attend_at)
+SELECT id FROM kept WHERE attend_at IS NOT NULL`,
+		n+1, any("l.event_type >= '"+lifecycleFrom+"' AND l.event_type < '"+lifecycleTo+"'"),
+		any("l.event_type = ANY ('{"+strings.Join(lifecycleShort, ",")+"}')"),
+		n+2, n+3, any("l.event_type = cover.pattern"),
+		strings.Join(names, ", "), strings.Join(values, ", "), from)
 }()
 
 // queueBusEvents queues the events of c. What it gives is filled in when they are
@@ -103,12 +103,14 @@ func queueBusEvents(q *pgx.Batch, reads map[int]readRows, c *Changes) (heard map
 		}
 		return nil
 	}
-	args := make([]any, len(busEventFields), len(busEventFields)+2)
+	args := make([]any, len(busEventFields), len(busEventFields)+3)
 	for i, f := range busEventFields {
 		args[i] = f.array(c.BusEvents)
 	}
+	workspaces := column(c.BusEvents, func(e *models.Event) string { return string(e.WorkspaceID) })
+	slices.Sort(workspaces)
 	types, patterns := covers(c.BusEvents)
-	q.Queue(insertBusEvents, append(args, types, patterns)...)
+	q.Queue(insertBusEvents, append(args, slices.Compact(workspaces), types, patterns)...)
 	return heard
 }
 
