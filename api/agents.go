@@ -115,14 +115,8 @@ type agentsAnswer struct{ Body page[Agent] }
 
 func (a *API) listAgents(ctx context.Context, in *listAgentsRequest) (*agentsAnswer, error) {
 	p, err := readPage(in.ListQuery, "agents",
-		func(p store.Page) ([]*models.Agent, error) {
-			rows, err := a.store.For(workspace(ctx)).Agents(ctx, p)
-			if errors.Is(err, models.ErrInvalid) { // the agent the page begins after is gone
-				err = invalidCursor()
-			}
-			return rows, err
-		},
-		func(a *models.Agent) string { return a.Slug }, showAgent)
+		func(p store.Page) ([]*models.Agent, error) { return a.store.For(workspace(ctx)).Agents(ctx, p) },
+		func(a *models.Agent) string { return string(a.ID) }, showAgent)
 	return &agentsAnswer{p}, err
 }
 

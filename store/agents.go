@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"reflect"
 	"time"
 
@@ -40,19 +38,9 @@ func (t *Tenant) agent(ctx context.Context, db bun.IDB, slug string, lock bool) 
 	return a, nil
 }
 
-// Agents lists agents, newest first; Page.After is a slug. It is ErrInvalid where
-// the agent with that slug is gone.
+// Agents lists agents, newest first; Page.After is an id, not a slug, so that a page
+// goes on also where the agent before it is gone.
 func (t *Tenant) Agents(ctx context.Context, p Page) ([]*models.Agent, error) {
-	if p.After != "" {
-		last, err := t.Agent(ctx, p.After)
-		if errors.Is(err, models.ErrNotFound) {
-			return nil, fmt.Errorf("the agent after which the page begins is gone: %w", models.ErrInvalid)
-		}
-		if err != nil {
-			return nil, err
-		}
-		p.After = string(last.ID)
-	}
 	var rows []*models.Agent
 	return rows, t.page(ctx, t.s.db.NewSelect().Model(&rows), p)
 }
