@@ -111,6 +111,35 @@ func TestOnlyKeysOfAdministratorsLogIn(t *testing.T) {
 	require.Equal(t, 403, resp.StatusCode)
 }
 
+// A proxy may ask us under a name of its own, which is not the one in the browser.
+func TestWhatTheBrowserSaysOfTheSenderHolds(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), options{})
+	for name, tc := range map[string]struct {
+		headers []string
+		status  int
+	}{
+		"behind a proxy":           {[]string{"Origin", "https://flows.example", "Sec-Fetch-Site", "same-origin"}, 303},
+		"typed in":                 {[]string{"Sec-Fetch-Site", "none"}, 303},
+		"another site":             {[]string{"Sec-Fetch-Site", "cross-site"}, 403},
+		"another host of the site": {[]string{"Origin", "http://example.com", "Sec-Fetch-Site", "same-site"}, 403},
+		"an old browser":           {[]string{"Origin", "http://example.com"}, 303},
+		"an old browser elsewhere": {[]string{"Origin", "http://example.com.evil.example"}, 403},
+		"a page without an origin": {[]string{"Origin", "null"}, 403},
+	} {
+		resp := b.browse(t, "POST", "/login", url.Values{"key": {b.key}}, "", tc.headers...)
+		require.Equal(t, tc.status, resp.StatusCode, name)
+		require.Equal(t, tc.status == 303, len(resp.Cookies()) == 1, name)
+	}
+}
+
+func TestLoginLeadsBackToThePageAndItsQuery(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), options{deps: withMonitoring})
+	resp := b.browse(t, "GET", "/monitoring/queues/default?status=pending", nil, "")
+	require.Equal(t, "/login?next="+url.QueryEscape("/monitoring/queues/default?status=pending"), resp.Header.Get("Location"))
+}
+
 func TestLoginLeadsNowhereElse(t *testing.T) {
 	t.Parallel()
 	for next, want := range map[string]string{
