@@ -150,6 +150,8 @@ func TestKeysAreMadeWithCare(t *testing.T) {
 		require.Equal(t, 200, b.as(t, plain.str(t, "key"), "GET", "/workflows", "").status)
 		soon := b.call(t, "POST", adminBase+"/api-keys", `{"name":"a","expires_at":"2999-01-01T00:00:00+02:00"}`)
 		require.Equal(t, "2998-12-31T22:00:00.000000Z", soon.str(t, "expires_at"))
+		twice := b.call(t, "POST", adminBase+"/api-keys", `{"name":"a","scopes":["runs:read","flows:read","runs:read"]}`)
+		require.Equal(t, []any{"runs:read", "flows:read"}, twice.get(t, "scopes"))
 		me := b.as(t, plain.str(t, "key"), "GET", "/whoami", "")
 		require.Equal(t, string(b.ws), me.str(t, "workspace_id"))
 		require.Equal(t, "Acme", me.str(t, "workspace.name"))

@@ -40,6 +40,7 @@ func (a *API) refuse(hc huma.Context, err error) {
 }
 
 func writeProblem(c *fiber.Ctx, p *Problem) {
+	guard(c)
 	for name, values := range p.headers {
 		for _, v := range values {
 			c.Set(name, v)
@@ -67,6 +68,12 @@ func (a *API) checkBody(r route) func(huma.Context, func(huma.Context)) {
 	}
 }
 
+// guard sets what every answer says: it is what it says it is, and for this client.
+func guard(c *fiber.Ctx) {
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	c.Set(fiber.HeaderCacheControl, "no-store")
+}
+
 // oneOf lists headers that would be ambiguous if sent twice.
 var oneOf = []string{fiber.HeaderAuthorization, headerIdempotency, fiber.HeaderIfMatch, "Last-Event-ID"}
 
@@ -89,8 +96,7 @@ func (a *API) enter(c *fiber.Ctx) (err error) {
 		a.log.DebugContext(ctx, "request answered", slog.String("method", c.Method()), slog.String("route", c.Route().Path),
 			slog.Int("status", c.Response().StatusCode()), obs.Took(took))
 	}()
-	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
-	c.Set(fiber.HeaderCacheControl, "no-store")
+	guard(c)
 	for _, name := range oneOf {
 		if len(c.Request().Header.PeekAll(name)) > 1 {
 			writeProblem(c, a.problem(ctx, malformed("The header "+name+" stands there twice.")))
@@ -119,6 +125,12 @@ func goodQuery(raw string) bool {
 func (a *API) onError(c *fiber.Ctx, err error) error {
 	ctx := identify(c)
 	status := http.StatusInternalServerError
+	if errors.Is(err, fiber.ErrMethodNotAllowed) && c.Method() == fiber.MethodOptions {
+		// The router has listed in Allow what there is. Of other sites nothing is said,
+		// so browsers keep their pages out.
+		c.Append(fiber.HeaderAllow, fiber.MethodOptions)
+		return c.SendStatus(http.StatusNoContent)
+	}
 	if fe, ok := errors.AsType[*fiber.Error](err); ok {
 		status = fe.Code
 	} else {

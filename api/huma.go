@@ -48,7 +48,7 @@ func rule(d *huma.ErrorDetail) (msg, typ string) {
 		return "is required", "missing"
 	case strings.HasPrefix(d.Message, "expected number >") || strings.HasPrefix(d.Message, "expected number <") ||
 		strings.HasPrefix(d.Message, "expected length"):
-		return "must be " + strings.TrimPrefix(d.Message, "expected "), "limit"
+		return limitWords.Replace(d.Message), "limit"
 	case strings.HasPrefix(d.Message, "expected value to be one of"):
 		return "must be" + strings.ReplaceAll(strings.TrimPrefix(d.Message, "expected value to be"), `"`, ""), "enum"
 	case d.Message == "invalid integer":
@@ -60,6 +60,12 @@ func rule(d *huma.ErrorDetail) (msg, typ string) {
 	}
 	return "has a value that this field cannot hold", "invalid"
 }
+
+// limitWords says of a query what explain says of a body.
+var limitWords = strings.NewReplacer(
+	"expected number >= ", "must be at least ", "expected number <= ", "must be at most ",
+	"expected length >= ", "must have at least this many characters: ", "expected length <= ", "must have at most this many characters: ",
+)
 
 // locOf reads huma's paths, such as query.limit and body.items[3].name.
 func locOf(location string) []any {

@@ -37,7 +37,7 @@ var kept = []string{fiber.HeaderContentType, fiber.HeaderLocation, fiber.HeaderE
 func (a *API) once(r route) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		c := humafiber.Unwrap(hc)
-		if len(c.Request().Header.Peek(headerIdempotency)) == 0 {
+		if len(c.Request().Header.PeekAll(headerIdempotency)) == 0 {
 			next(hc)
 			return
 		}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/10ex/flows/internal/apikey"
@@ -54,12 +55,14 @@ func (a *API) createKey(ctx context.Context, in *createKeyRequest) (*newKeyAnswe
 		Name: in.Body.Name, Scopes: defaultScopes, CreatedAt: now,
 	}
 	if in.Body.ExpiresAt != nil {
-		key.ExpiresAt = new(in.Body.ExpiresAt.UTC().Truncate(time.Microsecond))
+		key.ExpiresAt = new(writable(*in.Body.ExpiresAt).Truncate(time.Microsecond))
 	}
 	if len(in.Body.Scopes) > 0 {
 		key.Scopes = nil
 		for _, s := range in.Body.Scopes {
-			key.Scopes = append(key.Scopes, models.Scope(s))
+			if scope := models.Scope(s); !slices.Contains(key.Scopes, scope) {
+				key.Scopes = append(key.Scopes, scope)
+			}
 		}
 	}
 	if err := a.store.For(workspace(ctx)).CreateKey(ctx, key); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store/storetest"
 )
 
@@ -216,4 +217,98 @@ func TestUnknownAddressesAndMethodsAreProblems(t *testing.T) {
 	require.Equal(t, "method_not_allowed", got.str(t, "code"))
 	require.Contains(t, got.header.Get("Allow"), "POST")
 	require.NotContains(t, got.body, "Cannot")
+}
+
+func TestWhoMayGetMayAskForTheHeadersAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), options{deps: withMonitoring})
+	at := b.listen(t)
+	wf := b.workflow(t, passing)
+	for _, path := range []string{base + "/workflows/" + wf, base + "/runs", "/openapi.json", "/livez", "/readyz"} {
+		var got [2]*http.Response
+		for i, method := range []string{http.MethodGet, http.MethodHead} {
+			req, err := http.NewRequestWithContext(t.Context(), method, at+path, nil)
+			require.NoError(t, err)
+			req.Header.Set("Authorization", "Bearer "+b.key)
+			got[i], err = b.client.Do(req)
+			require.NoError(t, err)
+			body, err := io.ReadAll(got[i].Body)
+			require.NoError(t, err)
+			require.NoError(t, got[i].Body.Close())
+			require.Equal(t, method == http.MethodHead, len(body) == 0, path)
+		}
+		require.Equal(t, 200, got[1].StatusCode, path)
+		require.Equal(t, got[0].ContentLength, got[1].ContentLength, path)
+		for _, name := range []string{"Content-Type", "ETag", "X-Content-Type-Options", "Cache-Control"} {
+			require.Equal(t, got[0].Header.Get(name), got[1].Header.Get(name), "%s %s", path, name)
+		}
+		require.NotEmpty(t, got[1].Header.Get("X-Request-Id"), path)
+		require.Equal(t, "nosniff", got[1].Header.Get("X-Content-Type-Options"), path)
+	}
+	require.Equal(t, 401, b.as(t, "", "HEAD", "/runs", "").status)
+	require.Equal(t, 403, b.as(t, b.newKey(t, b.ws, models.ScopeFlowsRead), "HEAD", "/runs", "").status)
+	require.Equal(t, 404, b.call(t, "HEAD", "/runs/run_1", "").status)
+}
+
+func TestOptionsListsTheMethodsOfAnAddress(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), options{})
+	for path, want := range map[string]string{
+		"/workflows": "GET, HEAD, POST, OPTIONS", "/workflows/x/trigger": "POST, OPTIONS", "/runs/x/stream": "GET, OPTIONS",
+	} {
+		got := b.as(t, "", "OPTIONS", path, "", "Origin", "https://evil.example", "Access-Control-Request-Method", "POST")
+		require.Equal(t, 204, got.status, path)
+		require.Equal(t, want, got.header.Get("Allow"), path)
+		require.Empty(t, got.header.Get("Access-Control-Allow-Origin"))
+		require.Empty(t, got.body)
+	}
+	require.Equal(t, 404, b.as(t, "", "OPTIONS", "/nothing-here", "").status)
+}
+
+// What is refused in a query is refused in its place, and never in the database.
+func TestBadQueriesAreRefusedInTheirPlace(t *testing.T) {
+	t.Parallel()
+	each(t, options{}, func(t *testing.T, b *bundle) {
+		run := b.run(t, passing)
+		for query, want := range map[string]struct {
+			status    int
+			code, loc string
+		}{
+			"/workflows?q=%00":                              {422, "invalid", "[query]"},
+			"/runs?metadata.a=%00":                          {422, "invalid", "[query]"},
+			"/workflows?q=%ff":                              {400, "malformed", ""},
+			"/runs?limit=0":                                 {422, "invalid", "[query limit]"},
+			"/runs?status=done":                             {422, "invalid", "[query status 0]"},
+			"/runs?created_after=today":                     {422, "invalid", "[query created_after]"},
+			"/runs?cursor=" + encodeCursor("runs", "a\x00"): {400, "invalid_cursor", ""},
+			"/runs/" + run + "/events?cursor=" + encodeCursor("events of "+run, "seventh"): {400, "invalid_cursor", ""},
+		} {
+			got := b.call(t, "GET", query, "")
+			require.Equal(t, want.status, got.status, query)
+			require.Equal(t, want.code, got.str(t, "code"), query)
+			if want.loc != "" {
+				require.Equal(t, want.loc, sprint(got.get(t, "errors.0.loc")), query)
+			}
+		}
+		wf := b.workflow(t, passing)
+		got := b.call(t, "GET", "/workflows/"+wf+"/versions?cursor="+encodeCursor("versions of "+wf, "second"), "")
+		require.Equal(t, 400, got.status, got.body)
+		require.Equal(t, "invalid_cursor", got.str(t, "code"))
+		require.Equal(t, "must be at least 1", b.call(t, "GET", "/runs?limit=0", "").str(t, "errors.0.msg"))
+		require.Equal(t, "must be at most 200", b.call(t, "GET", "/runs?limit=201", "").str(t, "errors.0.msg"))
+	})
+}
+
+// Times beyond the years that can be written lie at their edge.
+func TestTimesAtTheEndsOfTheCalendar(t *testing.T) {
+	t.Parallel()
+	each(t, options{}, func(t *testing.T, b *bundle) {
+		run := b.run(t, passing)
+		got := b.call(t, "GET", "/runs?created_after=0000-01-01T00:00:00Z&created_before=9999-12-31T23:59:59-23:59", "")
+		require.Equal(t, 200, got.status, got.body)
+		require.Equal(t, run, got.str(t, "items.0.id"))
+		require.Empty(t, b.call(t, "GET", "/runs?created_before=0000-01-01T00:00:00Z", "").get(t, "items"))
+		key := b.call(t, "POST", adminBase+"/api-keys", `{"name":"a","expires_at":"9999-12-31T23:59:59-23:59"}`)
+		require.Equal(t, "9999-12-31T23:59:59.999999Z", key.str(t, "expires_at"))
+	})
 }

@@ -3,8 +3,11 @@ package api
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"strings"
 
+	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
 )
 
@@ -48,7 +51,7 @@ func (q ListQuery) after(list string) (string, error) {
 	}
 	b, err := base64.RawURLEncoding.DecodeString(q.Cursor)
 	var c cursor
-	if err != nil || json.Unmarshal(b, &c) != nil || c.Version != cursorVersion || c.List != list || c.After == "" {
+	if err != nil || json.Unmarshal(b, &c) != nil || c.Version != cursorVersion || c.List != list || c.After == "" || strings.ContainsRune(c.After, 0) {
 		return "", invalidCursor()
 	}
 	return c.After, nil
@@ -65,8 +68,11 @@ func readPage[Row, Item any](
 		return out, err
 	}
 	rows, err := read(store.Page{Limit: q.Limit + 1, After: after})
+	if _, ok := errors.AsType[*models.InvalidError](err); !ok && after != "" && errors.Is(err, models.ErrInvalid) {
+		err = invalidCursor() // nothing in this list could be in that place
+	}
 	if err != nil {
-		return out, err
+		return out, under(err, "query")
 	}
 	if len(rows) > q.Limit {
 		rows = rows[:q.Limit]

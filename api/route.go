@@ -116,6 +116,11 @@ func (a *API) register(h huma.API, r route) {
 	}
 	a.document(&op, r)
 	r.bind(a, h, op)
+	if r.method == http.MethodGet && !r.has(streams) {
+		// Whoever may GET may ask for the headers alone. The document need not say so.
+		op.Method, op.Hidden = http.MethodHead, true
+		r.bind(a, h, op)
+	}
 }
 
 // document adds to the OpenAPI document what cannot be read off the types.

@@ -224,10 +224,10 @@ func (f *RunQuery) filter() (out store.RunFilter, ok bool) {
 		out.TriggerTypes = append(out.TriggerTypes, models.TriggerType(s))
 	}
 	if !f.CreatedAfter.IsZero() {
-		out.CreatedAfter = new(f.CreatedAfter.UTC())
+		out.CreatedAfter = new(writable(f.CreatedAfter))
 	}
 	if !f.CreatedBefore.IsZero() {
-		out.CreatedBefore = new(f.CreatedBefore.UTC())
+		out.CreatedBefore = new(writable(f.CreatedBefore))
 	}
 	return out, true
 }
