@@ -83,8 +83,9 @@ func (w *walk) endStranded() error {
 			return w.refuse("step %q is open", row.StepID)
 		}
 	}
-	for _, row := range rows { // joins that nothing leads to any more, and lists without an item under way
-		w.cancelRow(w.change(row), "nothing could lead to it any more")
+	// Left are joins that nothing leads to any more, and lists without an item under way.
+	if err := w.cancelOpen("nothing could lead to it any more", true); err != nil {
+		return err
 	}
 	r := w.run()
 	r.ActiveSteps, r.WaitingSteps = 0, 0

@@ -123,6 +123,7 @@ func (w *walk) cancelOpen(reason string, running bool) error {
 		return err
 	}
 	inFlight := map[string]int{} // iterations left to end by themselves, by step
+	gone := map[string]int{}     // and those that are over
 	parents := []*models.Step{}
 	for _, row := range rows {
 		switch {
@@ -132,6 +133,9 @@ func (w *walk) cancelOpen(reason string, running bool) error {
 			if row.Iteration != models.NoIteration {
 				inFlight[row.StepID]++
 			}
+		case row.Iteration != models.NoIteration:
+			w.closeRow(w.change(row), reason)
+			gone[row.StepID]++
 		default:
 			w.cancelOne(w.change(row), reason)
 		}
@@ -140,24 +144,21 @@ func (w *walk) cancelOpen(reason string, running bool) error {
 		p = w.change(p)
 		if p.IterActive = inFlight[p.StepID]; p.IterActive == 0 {
 			w.run().ActiveSteps--
-			w.cancelRow(p, reason)
+			w.cancelList(p, reason, gone[p.StepID])
 		}
 	}
 	return nil
 }
 
-// cancelOne ends a row that is not a step over a list, and takes it out of the
-// run's counts.
+// cancelOne ends a step that is not over a list, and takes it out of the run's counts.
 func (w *walk) cancelOne(row *models.Step, reason string) {
-	if row.Iteration == models.NoIteration {
-		switch row.Status {
-		case models.StepQueued, models.StepRunning:
-			w.run().ActiveSteps--
-		case models.StepWaiting:
-			w.closeWait(row)
-			if w.def.nodes[row.StepID].def.Approval != nil {
-				w.tellAnswered(row, decisionCancelled, Decision{})
-			}
+	switch row.Status {
+	case models.StepQueued, models.StepRunning:
+		w.run().ActiveSteps--
+	case models.StepWaiting:
+		w.closeWait(row)
+		if s := w.def.nodes[row.StepID].def; s.Approval != nil || s.Type.Executed() {
+			w.tellAnswered(row, decisionCancelled, Decision{})
 		}
 	}
 	w.cancelRow(row, reason)
@@ -165,6 +166,18 @@ func (w *walk) cancelOne(row *models.Step, reason string) {
 
 // cancelRow ends a row.
 func (w *walk) cancelRow(row *models.Step, reason string) {
-	row.Status, row.Reason, row.FinishedAt, row.AttendAt, row.LeaseToken = models.StepCancelled, reason, &w.now, nil, ""
+	w.closeRow(row, reason)
 	w.log(models.EventStepCancelled, row, map[string]any{"reason": reason})
+}
+
+// cancelList ends a step over a list, with one line for it and all the items that go
+// with it: there may be thousands.
+func (w *walk) cancelList(parent *models.Step, reason string, items int) {
+	w.closeRow(parent, reason)
+	w.log(models.EventStepCancelled, parent, map[string]any{"reason": reason, "iterations": items})
+}
+
+// closeRow ends a row without a line in the log.
+func (w *walk) closeRow(row *models.Step, reason string) {
+	row.Status, row.Reason, row.FinishedAt, row.AttendAt, row.LeaseToken = models.StepCancelled, reason, &w.now, nil, ""
 }

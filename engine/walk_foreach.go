@@ -118,41 +118,46 @@ func (w *walk) iterationDone(n *node, it *models.Step, output json.RawMessage) e
 // it, once the iterations in flight have ended; no other one begins.
 func (w *walk) iterationFailed(n *node, it *models.Step, failure *models.StepError) error {
 	it.Status, it.Error, it.FinishedAt, it.AttendAt = models.StepFailed, failure, &w.now, nil
-	w.log(models.EventStepFailed, it, map[string]any{"error": failure})
 	parent, err := w.parent(it)
 	if err != nil {
 		return err
 	}
+	data := map[string]any{"error": failure}
 	if parent.Error == nil {
 		first := *failure
 		first.Iteration = &it.Iteration
 		parent.Error = &first
-		if err := w.cancelIterations(parent, fmt.Sprintf("iteration %d failed", it.Iteration)); err != nil {
+		others, err := w.cancelIterations(parent, fmt.Sprintf("iteration %d failed", it.Iteration))
+		if err != nil {
 			return err
 		}
+		data["iterations_cancelled"] = others // a line for each might be thousands
 	}
+	w.log(models.EventStepFailed, it, data)
 	return w.iterationOver(n, it)
 }
 
-// cancelIterations ends every iteration of a step that has not begun.
-func (w *walk) cancelIterations(parent *models.Step, reason string) error {
+// cancelIterations ends every iteration of a step that has not begun, and counts them.
+func (w *walk) cancelIterations(parent *models.Step, reason string) (n int, err error) {
 	rows, err := w.open()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, it := range rows {
 		if it.StepID != parent.StepID || it.Iteration == models.NoIteration {
 			continue
 		}
 		switch it.Status {
-		case models.StepPending:
-			w.cancelRow(w.change(it), reason)
 		case models.StepQueued:
-			w.cancelRow(w.change(it), reason)
 			parent.IterActive--
+		case models.StepPending:
+		default:
+			continue
 		}
+		w.closeRow(w.change(it), reason)
+		n++
 	}
-	return nil
+	return n, nil
 }
 
 // iterationOver follows an iteration that has ended: the next one begins, or the
@@ -178,7 +183,7 @@ func (w *walk) iterationOver(n *node, it *models.Step) error {
 		return w.failStep(n, parent, parent.Error)
 	default: // the run was halted meanwhile
 		w.run().ActiveSteps--
-		w.cancelRow(parent, "the run failed before the step ended")
+		w.cancelList(parent, "the run failed before the step ended", parent.IterTotal-parent.IterDone)
 	}
 	return nil
 }

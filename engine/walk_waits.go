@@ -225,6 +225,7 @@ func (w *walk) ask(row *models.Step, failure *models.StepError) {
 	w.run().WaitingSteps++
 	row.Status, row.Error, row.AttendAt, row.LeaseToken, row.WorkerID = models.StepWaiting, failure, nil, "", ""
 	w.log(models.EventStepWaiting, row, map[string]any{"kind": "approval", "attempt": row.Attempt, "error": failure})
+	w.tell(models.FlowApprovalRequested, row, lifecycle{Prompt: "Do it again? " + failure.Message, Error: failure})
 }
 
 // answerUnknown follows a person's answer to what ask has asked.
@@ -232,10 +233,12 @@ func (w *walk) answerUnknown(n *node, row *models.Step, d Decision) error {
 	w.run().WaitingSteps--
 	failure := *row.Error
 	if d.Approved {
+		w.tellAnswered(row, decisionApproved, d)
 		w.run().ActiveSteps++
 		w.retry(n, row, &failure, w.now)
 		return nil
 	}
+	w.tellAnswered(row, decisionRejected, d)
 	failure.Retryable = false
 	failure.Message += "; it was decided not to do it again"
 	if d.Comment != "" {
