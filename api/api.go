@@ -59,6 +59,7 @@ var _ Watcher = (*engine.Hub)(nil)
 type Deps struct {
 	Store      *store.Store         // required
 	Engine     Engine               // required
+	Bus        Bus                  // required
 	Hub        Watcher              // required
 	Connectors *connectors.Registry // required
 	Agents     *agents.Runner       // required
@@ -110,6 +111,7 @@ type API struct {
 	cfg        Config
 	store      *store.Store
 	engine     Engine
+	bus        Bus
 	connectors *connectors.Registry
 	agents     *agents.Runner
 	redis      *redis.Client
@@ -138,7 +140,7 @@ type API struct {
 
 // New makes an API. Shutdown ends it.
 func New(deps Deps, cfg Config) (*API, error) {
-	if deps.Store == nil || deps.Engine == nil || deps.Hub == nil || deps.Connectors == nil || deps.Agents == nil {
+	if deps.Store == nil || deps.Engine == nil || deps.Bus == nil || deps.Hub == nil || deps.Connectors == nil || deps.Agents == nil {
 		return nil, errors.New("api: a dependency is missing")
 	}
 	if deps.Clock == nil {
@@ -153,7 +155,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	deps.Version = cmp.Or(deps.Version, "dev")
 	deps.Commit = cmp.Or(deps.Commit, "dev")
 	a := &API{
-		deps: deps, store: deps.Store, engine: deps.Engine, connectors: deps.Connectors, agents: deps.Agents,
+		deps: deps, store: deps.Store, engine: deps.Engine, bus: deps.Bus, connectors: deps.Connectors, agents: deps.Agents,
 		redis: deps.Redis, clock: deps.Clock, log: deps.Log,
 	}
 	if err := a.configure(cfg); err != nil {
@@ -218,8 +220,8 @@ func (a *API) assemble() error {
 		// What Fiber gives would else be overwritten by the next request.
 		Immutable: true,
 	})
-	a.app.Use(a.enter)
 	a.app.Get("/livez", a.livez)
+	a.app.Use(a.enter)
 	a.app.Get("/readyz", a.readyz)
 	a.app.Get("/version", a.showBuild)
 	a.app.Get("/metrics", a.metrics.handler)

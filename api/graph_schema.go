@@ -41,7 +41,7 @@ type stepShape struct {
 
 	For      string        `json:"for,omitempty" doc:"A duration to wait"`
 	Until    string        `json:"until,omitempty" doc:"A time, or an expression that gives one"`
-	Event    eventShape    `json:"event,omitzero"`
+	Event    eventWait     `json:"event,omitzero"`
 	Approval approvalShape `json:"approval,omitzero"`
 }
 
@@ -53,7 +53,7 @@ type retryShape struct {
 	Jitter      bool    `json:"jitter,omitempty" doc:"true if not given"`
 }
 
-type eventShape struct {
+type eventWait struct {
 	Type    string `json:"type"`
 	Match   string `json:"match,omitempty" doc:"An expression over event"`
 	Timeout string `json:"timeout,omitempty"`
@@ -99,7 +99,7 @@ func registerShapes(r huma.Registry) {
 		reflect.TypeFor[models.GraphStep]():    reflect.TypeFor[stepShape](),
 		reflect.TypeFor[models.Join]():         reflect.TypeFor[joinShape](),
 		reflect.TypeFor[models.Retry]():        reflect.TypeFor[retryShape](),
-		reflect.TypeFor[models.EventWait]():    reflect.TypeFor[eventShape](),
+		reflect.TypeFor[models.EventWait]():    reflect.TypeFor[eventWait](),
 		reflect.TypeFor[models.ApprovalWait](): reflect.TypeFor[approvalShape](),
 		reflect.TypeFor[models.Edge]():         reflect.TypeFor[edgeShape](),
 	} {

@@ -41,6 +41,9 @@ func actions(x things) map[string]struct {
 		"approve-step":     {p("/runs/{run}/steps/ask/approve"), "", 200},
 		"reject-step":      {"", "", 200},
 		"cancel-run":       {"", "", 200},
+		"create-trigger":   {"/triggers", p(`{"type":"event","event_type":"lead.created","workflow_id":"{wf}"}`), 201},
+		"send-event":       {"/events", `{"type":"lead.lost","data":{}}`, 202},
+		"send-events":      {"/events/batch", `{"items":[{"type":"lead.lost","data":{}},{"type":"flow.made.up","data":{}}]}`, 202},
 		"test-action":      {"/connectors/core/actions/set/test", `{"input":{"a":1}}`, 200},
 		"create-agent":     {"/agents", `{"slug":"other","kind":"http","config":{"url":"https://example.com"}}`, 201},
 		"test-agent":       {"/agents/robot/test", `{"input":{}}`, 200},
@@ -237,13 +240,4 @@ func TestAKeyThatWasMadeIsNotInTheDatabase(t *testing.T) {
 	refused := b.as(t, other, "POST", adminBase+"/api-keys", `{"name":"second"}`, "Idempotency-Key", "k")
 	require.Equal(t, 409, refused.status)
 	require.NotContains(t, refused.body, "tnx_")
-}
-
-func TestAnEmptyKeyPromisesNothingAndIsRefused(t *testing.T) {
-	t.Parallel()
-	b := setup(t, storetest.SQLite(t), options{})
-	got := b.call(t, "POST", "/workflows", `{"name":"x","graph":`+passing+`}`, "Idempotency-Key", "")
-	require.Equal(t, 422, got.status, got.body)
-	require.Equal(t, "[header Idempotency-Key]", sprint(got.get(t, "errors.0.loc")))
-	require.Empty(t, b.call(t, "GET", "/workflows", "").get(t, "items"))
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // things are ids of one workspace, by what stands in a route's path.
-type things struct{ workflow, run, agent, key string }
+type things struct{ workflow, run, agent, key, trigger, event string }
 
 // isolationCase says how a route is asked for a thing of another workspace. A
 // route without one fails the test: new routes have to be thought about.
@@ -30,7 +30,7 @@ type isolationCase struct {
 
 func at(path string) func(things) string {
 	return func(x things) string {
-		return strings.NewReplacer("{wf}", x.workflow, "{run}", x.run, "{agent}", x.agent, "{key}", x.key).Replace(path)
+		return strings.NewReplacer("{wf}", x.workflow, "{run}", x.run, "{agent}", x.agent, "{key}", x.key, "{trigger}", x.trigger, "{event}", x.event).Replace(path)
 	}
 }
 
@@ -64,6 +64,16 @@ var isolation = map[string]isolationCase{
 	"rerun-run":         {path: at("/runs/{run}/rerun")},
 	"approve-step":      {path: at("/runs/{run}/steps/ask/approve")},
 	"reject-step":       {path: at("/runs/{run}/steps/ask/reject")},
+	"create-trigger":    {path: at("/triggers"), body: at(`{"type":"event","event_type":"a","workflow_id":"{wf}"}`), inside: true},
+	"list-triggers":     {path: at("/triggers?workflow_id={wf}"), inside: true},
+	"get-trigger":       {path: at("/triggers/{trigger}")},
+	"update-trigger":    {path: at("/triggers/{trigger}"), body: at(`{"enabled":false}`)},
+	"delete-trigger":    {path: at("/triggers/{trigger}")},
+	"test-trigger":      {path: at("/triggers/{trigger}/test"), body: at(`{"event":{"type":"lead.created","data":{}}}`)},
+	"send-event":        {none: true},
+	"send-events":       {none: true},
+	"list-events":       {path: at("/events?type=lead.created"), inside: true},
+	"get-event":         {path: at("/events/{event}")},
 	"list-connectors":   {none: true},
 	"get-connector":     {none: true},
 	"test-action":       {none: true},
@@ -85,7 +95,7 @@ func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
 	each(t, options{}, func(t *testing.T, b *bundle) {
 		theirs := b.things(t)
 		never := things{
-			ids.New("wf"), ids.New("run"), "agent-of-nobody", ids.New("key"),
+			ids.New("wf"), ids.New("run"), "agent-of-nobody", ids.New("key"), ids.New("trg"), ids.New("evt"),
 		}
 		stranger := b.newKey(t, b.workspace(t), models.ScopeAll)
 		for _, r := range b.api.routes() {
@@ -105,7 +115,7 @@ func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
 			got, want := ask(theirs), ask(never)
 			blank := func(a answer, x things) string {
 				s := requestIDPart.ReplaceAllString(a.body, "")
-				return strings.NewReplacer(x.workflow, "ID", x.run, "ID", x.agent, "ID", x.key, "ID").Replace(s)
+				return strings.NewReplacer(x.workflow, "ID", x.run, "ID", x.agent, "ID", x.key, "ID", x.trigger, "ID", x.event, "ID").Replace(s)
 			}
 			if !c.inside {
 				require.Equal(t, 404, got.status, r.name)
@@ -117,7 +127,7 @@ func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
 				require.Equal(t, want.header.Get(name), got.header.Get(name), r.name)
 			}
 		}
-		require.Equal(t, "active waiting", theirs.state(t, b), "nothing of theirs was touched")
+		require.Equal(t, "active waiting true", theirs.state(t, b), "nothing of theirs was touched")
 		for name := range isolation {
 			require.Truef(t, slices.ContainsFunc(b.api.routes(), func(r route) bool { return r.name == name }), "%s is no route any more", name)
 		}
@@ -136,10 +146,17 @@ func (b *bundle) things(t *testing.T) things {
 	got = b.call(t, "POST", adminBase+"/api-keys", `{"name":"second"}`)
 	require.Equal(t, 201, got.status, got.body)
 	x.key = got.str(t, "id")
+	got = b.call(t, "POST", "/triggers", `{"type":"event","event_type":"lead.created","filter":"false","workflow_id":"`+x.workflow+`"}`)
+	require.Equal(t, 201, got.status, got.body)
+	x.trigger = got.str(t, "id")
+	got = b.call(t, "POST", "/events", `{"type":"lead.created","data":{}}`)
+	require.Equal(t, 202, got.status, got.body)
+	x.event = got.str(t, "id")
 	return x
 }
 
 func (x things) state(t *testing.T, b *bundle) string {
 	t.Helper()
-	return b.call(t, "GET", "/workflows/"+x.workflow, "").str(t, "status") + " " + b.call(t, "GET", "/runs/"+x.run, "").str(t, "status")
+	return b.call(t, "GET", "/workflows/"+x.workflow, "").str(t, "status") + " " + b.call(t, "GET", "/runs/"+x.run, "").str(t, "status") + " " +
+		sprint(b.call(t, "GET", "/triggers/"+x.trigger, "").get(t, "enabled"))
 }

@@ -83,7 +83,7 @@ func TestTheShapeOfAGraphIsThatOfTheModel(t *testing.T) {
 		reflect.TypeFor[models.Graph]():        reflect.TypeFor[graphShape](),
 		reflect.TypeFor[models.GraphStep]():    reflect.TypeFor[stepShape](),
 		reflect.TypeFor[models.Retry]():        reflect.TypeFor[retryShape](),
-		reflect.TypeFor[models.EventWait]():    reflect.TypeFor[eventShape](),
+		reflect.TypeFor[models.EventWait]():    reflect.TypeFor[eventWait](),
 		reflect.TypeFor[models.ApprovalWait](): reflect.TypeFor[approvalShape](),
 		reflect.TypeFor[models.Edge]():         reflect.TypeFor[edgeShape](),
 	} {

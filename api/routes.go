@@ -13,11 +13,12 @@ func (a *API) routes() []route {
 	const (
 		get, post, put, patch, del = "GET", "POST", "PUT", "PATCH", "DELETE"
 
-		flowsRead  = models.ScopeFlowsRead
-		flowsWrite = models.ScopeFlowsWrite
-		runsRead   = models.ScopeRunsRead
-		runsWrite  = models.ScopeRunsWrite
-		admin      = models.ScopeAdmin
+		flowsRead   = models.ScopeFlowsRead
+		flowsWrite  = models.ScopeFlowsWrite
+		runsRead    = models.ScopeRunsRead
+		runsWrite   = models.ScopeRunsWrite
+		eventsWrite = models.ScopeEventsWrite
+		admin       = models.ScopeAdmin
 	)
 	return []route{
 		{get, base + "/whoami", "", 0, "whoami", "Tell whose key this is", bind(a.whoami)},
@@ -51,6 +52,18 @@ func (a *API) routes() []route {
 		{post, base + "/runs/{id}/rerun", runsWrite, acts | accepted | follows, "rerun-run", "Start a run like an earlier one", bind(a.rerunRun)},
 		{post, base + "/runs/{id}/steps/{step}/approve", runsWrite, acts, "approve-step", "Approve a step that waits for it", bind(a.approveStep)},
 		{post, base + "/runs/{id}/steps/{step}/reject", runsWrite, acts, "reject-step", "Reject a step that waits for approval", bind(a.rejectStep)},
+
+		{post, base + "/triggers", flowsWrite, acts | created | secret, "create-trigger", "Create a trigger", bind(a.createTrigger)},
+		{get, base + "/triggers", flowsRead, 0, "list-triggers", "List triggers", bind(a.listTriggers)},
+		{get, base + "/triggers/{id}", flowsRead, 0, "get-trigger", "Get a trigger", bind(a.getTrigger)},
+		{patch, base + "/triggers/{id}", flowsWrite, 0, "update-trigger", "Change a trigger", bind(a.patchTrigger)},
+		{del, base + "/triggers/{id}", flowsWrite, 0, "delete-trigger", "Delete a trigger", bind(a.deleteTrigger)},
+		{post, base + "/triggers/{id}/test", flowsRead, 0, "test-trigger", "Tell what an event would mean to a trigger, without firing it", bind(a.testTrigger)},
+
+		{post, base + "/events", eventsWrite, acts | accepted, "send-event", "Send an event", bind(a.sendEvent)},
+		{post, base + "/events/batch", eventsWrite, acts | accepted, "send-events", "Send up to 500 events", bind(a.sendEvents)},
+		{get, base + "/events", flowsRead, 0, "list-events", "List events", bind(a.listEvents)},
+		{get, base + "/events/{id}", flowsRead, 0, "get-event", "Get an event and what became of it", bind(a.getEvent)},
 
 		{get, base + "/connectors", flowsRead, 0, "list-connectors", "List connectors and their actions", bind(a.listConnectors)},
 		{get, base + "/connectors/{slug}", flowsRead, 0, "get-connector", "Get a connector", bind(a.getConnector)},

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/10ex/flows/agents"
+	"github.com/10ex/flows/bus"
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
 	httpconnector "github.com/10ex/flows/connectors/http"
@@ -28,6 +29,7 @@ import (
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
 	"github.com/10ex/flows/store/storetest"
+	"github.com/10ex/flows/tasks"
 )
 
 // fasthttp has two goroutines of its own: one keeps the date for as long as the
@@ -44,6 +46,7 @@ type bundle struct {
 	api    *API
 	store  *store.Store
 	engine *engine.Engine
+	bus    *bus.Bus
 	hub    *engine.Hub
 	ws     models.WorkspaceID
 	key    string
@@ -61,6 +64,15 @@ type options struct {
 type noQueue struct{}
 
 func (noQueue) Enqueue(context.Context, []engine.Delivery) {}
+
+// EnqueueJobs does jobs at once, in place of a worker.
+func (b *bundle) EnqueueJobs(ctx context.Context, jobs []tasks.Job) {
+	for _, j := range jobs {
+		if j.Type == tasks.TypeMatch {
+			_ = b.bus.MatchJob(ctx, j)
+		}
+	}
+}
 
 type hubNotifier struct{ *engine.Hub }
 
@@ -93,10 +105,12 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 		Log: testkit.Logger(t),
 	}, engine.Config{})
 	require.NoError(t, err)
+	b.bus, err = bus.New(bus.Deps{Store: s, Engine: b.engine, Clock: clock.System{}, Jobs: b, Log: testkit.Logger(t)}, bus.Config{})
+	require.NoError(t, err)
 	runner, err := agents.New(agents.Deps{Egress: guarded})
 	require.NoError(t, err)
 	deps := Deps{
-		Store: s, Engine: b.engine, Hub: b.hub, Connectors: registry, Agents: runner, Redis: o.redis,
+		Store: s, Engine: b.engine, Bus: b.bus, Hub: b.hub, Connectors: registry, Agents: runner, Redis: o.redis,
 		Log: testkit.Logger(t), Version: "1.2.3",
 	}
 	if o.engine != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/10ex/flows/agents"
+	"github.com/10ex/flows/bus"
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
 	"github.com/10ex/flows/connectors/http"
@@ -58,6 +59,7 @@ type app struct {
 	deliverer *worker.Deliverer // 4: feeds the queue
 	hub       *engine.Hub       // 5: watchers of runs
 	engine    *engine.Engine    // 6: decides
+	bus       *bus.Bus          // 6: brings events to triggers
 	egress    *egress.Client    // 7: the way outside
 	registry  *connectors.Registry
 	agents    *agents.Runner
@@ -85,7 +87,7 @@ func newApp(ctx context.Context, cfg config, r roles, log *slog.Logger) (*app, e
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	for _, open := range []func(context.Context) error{
-		a.openTracing, a.openStore, a.openBroker, a.openClock, a.openEngine, a.openOutside, a.openWorker, a.openServer,
+		a.openTracing, a.openStore, a.openBroker, a.openClock, a.openEngine, a.openBus, a.openOutside, a.openWorker, a.openServer,
 	} {
 		if err := open(ctx); err != nil {
 			a.close(ctx)
@@ -188,7 +190,7 @@ func (a *app) openWorker(context.Context) (err error) {
 		AgentFunc: func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error) {
 			return a.store.For(ws).Agent(ctx, slug)
 		},
-		Broker: a.broker, Log: a.log, Metrics: a.metrics, Tracer: a.tracer,
+		Jobs: a.busJobs(), Broker: a.broker, Log: a.log, Metrics: a.metrics, Tracer: a.tracer,
 	}, worker.Config{
 		Concurrency: a.cfg.Concurrency, Queues: a.roles.queues, DrainTimeout: a.cfg.Drain, MaxOutput: a.cfg.MaxOutput,
 	})
@@ -246,6 +248,7 @@ func (a *app) start(loops context.Context, failed chan<- error, ready func(url s
 		sweep := scheduler.NewSweep(a.engine, a.log, a.metrics, scheduler.SweepConfig{})
 		prune := scheduler.NewPrune(a.store, a.clock, a.log, scheduler.PruneConfig{Runs: a.cfg.Retention})
 		a.loops.Go(func() { sweep.Run(loops) })
+		a.sweepBus(loops)
 		a.loops.Go(func() { prune.Run(loops) })
 	}
 	if a.server == nil {

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+
+	"github.com/10ex/flows/bus"
+	"github.com/10ex/flows/scheduler"
+	"github.com/10ex/flows/tasks"
+	"github.com/10ex/flows/worker"
+)
+
+func (a *app) openBus(context.Context) (err error) {
+	a.bus, err = bus.New(bus.Deps{
+		Store: a.store, Engine: a.engine, Clock: a.clock, Jobs: a.deliverer, Log: a.log,
+	}, bus.Config{})
+	return err
+}
+
+// busJobs is what a worker does for the bus.
+func (a *app) busJobs() map[string]worker.JobFunc {
+	return map[string]worker.JobFunc{
+		tasks.TypeMatch: a.bus.MatchJob,
+	}
+}
+
+// sweepBus and the firing of schedules run in every scheduler.
+func (a *app) sweepBus(loops context.Context) {
+	sweep := scheduler.NewBusSweep(a.bus, a.log, a.metrics, scheduler.SweepConfig{})
+	a.loops.Go(func() { sweep.Run(loops) })
+	schedules := scheduler.NewSchedules(a.bus, a.log, a.metrics, scheduler.SweepConfig{})
+	a.loops.Go(func() { schedules.Run(loops) })
+}
