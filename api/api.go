@@ -220,8 +220,8 @@ func (a *API) assemble() error {
 		// What Fiber gives would else be overwritten by the next request.
 		Immutable: true,
 	})
-	a.app.Get("/livez", a.livez)
 	a.app.Use(a.enter)
+	a.app.Get("/livez", a.livez)
 	a.app.Get("/readyz", a.readyz)
 	a.app.Get("/version", a.showBuild)
 	a.app.Get("/metrics", a.metrics.handler)

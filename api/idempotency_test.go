@@ -241,3 +241,12 @@ func TestAKeyThatWasMadeIsNotInTheDatabase(t *testing.T) {
 	require.Equal(t, 409, refused.status)
 	require.NotContains(t, refused.body, "tnx_")
 }
+
+func TestAnEmptyKeyPromisesNothingAndIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), options{})
+	got := b.call(t, "POST", "/workflows", `{"name":"x","graph":`+passing+`}`, "Idempotency-Key", "")
+	require.Equal(t, 422, got.status, got.body)
+	require.Equal(t, "[header Idempotency-Key]", sprint(got.get(t, "errors.0.loc")))
+	require.Empty(t, b.call(t, "GET", "/workflows", "").get(t, "items"))
+}
