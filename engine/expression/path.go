@@ -35,6 +35,17 @@ const (
 	keyArgument
 )
 
+// readsEvent tells whether a path into trigger may read more of its event than the id.
+func (p *path) readsEvent() bool {
+	switch {
+	case len(p.keys) == 0, p.keys[0].form != keyName:
+		return true
+	case p.keys[0].name != "event":
+		return false
+	}
+	return len(p.keys) == 1 || p.keys[1].form != keyName || p.keys[1].name != "id"
+}
+
 // read follows the path from base.
 func (p *path) read(f *frame, base any, arguments []any) (any, error) {
 	v := base

@@ -516,6 +516,7 @@ func (r *rewriter) root(p *path, id *ast.IdentifierNode, arguments []ast.Node) (
 		}
 	} else {
 		r.refs.addRoot(name)
+		r.refs.TriggerEvent = r.refs.TriggerEvent || name == "trigger" && p.readsEvent()
 	}
 	k := kinds(isAny)
 	if name == "index" && len(p.keys) == 0 {

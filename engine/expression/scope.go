@@ -31,6 +31,8 @@ type Refs struct {
 	Steps []StepRef
 	// The other names it reads. Item stands for item and index.
 	Payload, Trigger, Run, Workflow, Event, Item, Inputs bool
+	// TriggerEvent means that more of trigger.event than its id is read.
+	TriggerEvent bool
 }
 
 // StepRef tells what an expression reads of one step. Naming the step alone reads
@@ -53,6 +55,7 @@ func (r Refs) StepIDs() []string {
 func (r Refs) Merge(other Refs) Refs {
 	r.Payload = r.Payload || other.Payload
 	r.Trigger = r.Trigger || other.Trigger
+	r.TriggerEvent = r.TriggerEvent || other.TriggerEvent
 	r.Run = r.Run || other.Run
 	r.Workflow = r.Workflow || other.Workflow
 	r.Event = r.Event || other.Event
