@@ -333,7 +333,8 @@ func lostIfGone(err error) error {
 // nextClaim claims the first step of a plan that can begin now.
 func nextClaim(p *plan, n NextClaim) happening {
 	for _, d := range p.deliveries {
-		if d.Wake || !d.At.IsZero() || !slices.Contains(n.Queues, d.Task.Queue) {
+		queue, _ := tasks.Rank(d.Task.Queue)
+		if d.Wake || !d.At.IsZero() || !slices.Contains(n.Queues, queue) {
 			continue
 		}
 		row := p.steps[stepKey{d.Task.Step, d.Task.Iteration}]

@@ -31,6 +31,14 @@ type control struct {
 	gather *expression.Program
 }
 
+// priority is that of the runs' steps.
+func (d *definition) priority() string {
+	if d.control == nil {
+		return ""
+	}
+	return string(d.control.priority)
+}
+
 // maxKey bounds the bytes of a key as it is kept. A longer one is kept as its hash.
 const maxKey = 200
 

@@ -373,7 +373,7 @@ func (w *walk) deliver(n *node, row *models.Step) {
 func (w *walk) task(n *node, row *models.Step) tasks.Step {
 	return tasks.Step{
 		Workspace: string(row.WorkspaceID), Run: string(row.RunID), Step: row.StepID, Iteration: row.Iteration,
-		Attempt: row.Attempt, Delivery: row.Deliveries, Queue: queueOf(n.def.Type),
+		Attempt: row.Attempt, Delivery: row.Deliveries, Queue: tasks.Ranked(queueOf(n.def.Type), w.def.priority()),
 	}
 }
 

@@ -194,9 +194,11 @@ const allQueues = "asynq:queues"
 // Announce makes the queues known to whoever inspects them. asynq does so once a
 // process, so after Redis has lost its data they would work and not be seen.
 func (c *Client) Announce(ctx context.Context) error {
-	names := make([]any, 0, len(Queues))
-	for name := range Queues {
-		names = append(names, name)
+	var names []any
+	for queue := range Queues {
+		for _, name := range Ranks(queue) {
+			names = append(names, name)
+		}
 	}
 	return c.redis.SAdd(ctx, allQueues, names...).Err()
 }

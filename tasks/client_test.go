@@ -131,6 +131,8 @@ func TestAnnounceMakesQueuesSeenAfterTheirLoss(t *testing.T) {
 		require.NoError(t, c.Announce(t.Context()))
 		queues, err := asynq.NewInspectorFromRedisClient(r).Queues()
 		require.NoError(t, err)
-		require.ElementsMatch(t, []string{tasks.QueueDefault, tasks.QueueAgents, tasks.QueueSystem}, queues)
+		require.ElementsMatch(t, []string{
+			"default-high", "default", "default-low", "agents-high", "agents", "agents-low", "system",
+		}, queues)
 	})
 }

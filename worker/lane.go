@@ -34,7 +34,17 @@ const (
 
 // readLanes takes what other processes offer, while a slot is free.
 func (w *Worker) readLanes() {
-	lanes := w.deps.Broker.ReadLanes(w.cfg.Queues...)
+	var names []string // what stands first is read first
+	for _, rank := range []int{1, 0, -1} {
+		for _, queue := range w.cfg.Queues {
+			for _, name := range tasks.Ranks(queue) {
+				if _, r := tasks.Rank(name); r == rank {
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	lanes := w.deps.Broker.ReadLanes(names...)
 	defer lanes.Close()
 	ctx := w.running
 	cut := context.AfterFunc(ctx, func() { _ = lanes.Close() })

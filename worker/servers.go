@@ -17,6 +17,9 @@ const (
 	delayedInterval = 500 * time.Millisecond
 	// never is an interval for what another server of this process does already.
 	never = 24 * time.Hour
+	// rankedInterval is how long an empty queue of another than normal priority is left
+	// alone. Where there is a free slot its steps come by a shorter way.
+	rankedInterval = 200 * time.Millisecond
 	// retryDelay is when asynq brings a task again that found no database.
 	retryDelay = 5 * time.Second
 )
@@ -27,12 +30,18 @@ const (
 func (w *Worker) serverGroups() []asynq.Config {
 	var groups []asynq.Config
 	for _, queue := range w.cfg.Queues {
-		loops := 1
-		if queue == tasks.QueueDefault {
-			loops = w.cfg.Loops
-		}
-		for i := range loops {
-			groups = append(groups, w.server(queue, (w.cfg.Concurrency+loops-1)/loops, i == 0))
+		for _, name := range tasks.Ranks(queue) {
+			loops := 1
+			if name == tasks.QueueDefault {
+				loops = w.cfg.Loops
+			}
+			for i := range loops {
+				cfg := w.server(name, (w.cfg.Concurrency+loops-1)/loops, i == 0)
+				if name != queue { // most have no such steps: do not look so often for the first
+					cfg.TaskCheckInterval = max(cfg.TaskCheckInterval, rankedInterval)
+				}
+				groups = append(groups, cfg)
+			}
 		}
 	}
 	return groups

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -12,12 +13,16 @@ type slots struct {
 	mu      sync.Mutex
 	free    int
 	agents  int // of the free ones, how many agents may still take
-	waiters []*waiter
+	waiters []*waiter // by rank, and then as they came
+	came    int
+	passed  int // how often in a row somebody was passed by one who came later
 	opened  chan struct{} // closed when a slot is free
 }
 
 type waiter struct {
 	agent bool
+	rank  int // those of a higher one go first
+	since int // counts those who wait
 	given chan struct{}
 }
 
@@ -65,16 +70,22 @@ func (s *slots) waits(agent bool) bool {
 	return false
 }
 
-// acquire waits for a slot, first come first served.
-func (s *slots) acquire(ctx context.Context, agent bool) error {
+// acquire waits for a slot. Who has the higher rank is served first, and of those
+// who have the same, who came first.
+func (s *slots) acquire(ctx context.Context, agent bool, rank int) error {
 	s.mu.Lock()
 	if s.fits(agent) && !s.waits(agent) {
 		s.take(agent)
 		s.mu.Unlock()
 		return nil
 	}
-	w := &waiter{agent: agent, given: make(chan struct{})}
-	s.waiters = append(s.waiters, w)
+	s.came++
+	w := &waiter{agent: agent, rank: rank, since: s.came, given: make(chan struct{})}
+	at := len(s.waiters)
+	for at > 0 && s.waiters[at-1].rank < rank {
+		at--
+	}
+	s.waiters = slices.Insert(s.waiters, at, w)
 	s.mu.Unlock()
 	select {
 	case <-w.given:
@@ -115,19 +126,40 @@ func (s *slots) release(agent bool) {
 	}
 }
 
+// mostPassed is how often in a row those who wait may be passed by others of higher
+// rank: then it is the turn of who came first, so that nobody waits for ever.
+const mostPassed = 7
+
 // hand gives what is free to those who wait and can use it.
 func (s *slots) hand() {
-	kept := s.waiters[:0]
-	for _, w := range s.waiters {
-		if !s.fits(w.agent) {
-			kept = append(kept, w)
-			continue
+	for {
+		next, oldest := -1, -1
+		for i, w := range s.waiters {
+			if !s.fits(w.agent) {
+				continue
+			}
+			if next < 0 {
+				next = i
+			}
+			if oldest < 0 || w.since < s.waiters[oldest].since {
+				oldest = i
+			}
 		}
+		switch {
+		case next < 0:
+			return
+		case s.waiters[next].rank == s.waiters[oldest].rank:
+			s.passed = 0
+		case s.passed == mostPassed:
+			next, s.passed = oldest, 0
+		default:
+			s.passed++
+		}
+		w := s.waiters[next]
+		s.waiters = slices.Delete(s.waiters, next, next+1)
 		s.take(w.agent)
 		close(w.given)
 	}
-	clear(s.waiters[len(kept):])
-	s.waiters = kept
 }
 
 // change turns a slot that is held into one for agents, or back. It fails when

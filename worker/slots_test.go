@@ -36,7 +36,7 @@ func TestSlotsAreGivenInTheOrderOfAsking(t *testing.T) {
 	got := make(chan int, 3)
 	for i := range 3 {
 		go func() {
-			if s.acquire(context.Background(), false) == nil {
+			if s.acquire(context.Background(), false, 0) == nil {
 				got <- i
 			}
 		}()
@@ -58,7 +58,7 @@ func TestWhoDoesNotWaitForASlotGetsNone(t *testing.T) {
 	require.True(t, s.try(false))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, s.acquire(ctx, false), context.Canceled)
+	require.ErrorIs(t, s.acquire(ctx, false, 0), context.Canceled)
 	require.False(t, s.waiting())
 	s.release(false)
 	require.True(t, s.try(false))
@@ -87,7 +87,7 @@ func TestSlotsAddUpUnderLoad(t *testing.T) {
 			agent := i%2 == 0
 			for range 200 {
 				ctx, stop := context.WithTimeout(t.Context(), time.Duration(i)*50*time.Microsecond)
-				err := s.acquire(ctx, agent)
+				err := s.acquire(ctx, agent, i%3-1)
 				stop()
 				if err != nil {
 					continue
@@ -124,4 +124,53 @@ func TestAwaitFreeWaitsForARelease(t *testing.T) {
 	go func() { free <- s.awaitFree(context.Background()) }()
 	s.release(false)
 	require.NoError(t, <-free)
+}
+
+// waitInLine has somebody wait for a slot and returns when that one stands in line.
+func waitInLine(t *testing.T, s *slots, rank int, got chan<- int) {
+	t.Helper()
+	s.mu.Lock()
+	before := len(s.waiters)
+	s.mu.Unlock()
+	go func() {
+		if s.acquire(context.Background(), false, rank) == nil {
+			got <- rank
+		}
+	}()
+	require.Eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.waiters) == before+1
+	}, 10*time.Second, time.Millisecond)
+}
+
+func TestWhoHasTheHigherRankIsServedFirst(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1, false)
+	require.True(t, s.try(false))
+	got := make(chan int, 6)
+	for _, rank := range []int{-1, 0, -1, 1, 0, 1} {
+		waitInLine(t, s, rank, got)
+	}
+	for _, want := range []int{1, 1, 0, 0, -1, -1} {
+		s.release(false)
+		require.Equal(t, want, <-got)
+	}
+}
+
+func TestNobodyIsPassedForEver(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1, false)
+	require.True(t, s.try(false))
+	got := make(chan int, 20)
+	waitInLine(t, s, -1, got)
+	for range 10 {
+		waitInLine(t, s, 1, got)
+	}
+	var order []int
+	for range 11 {
+		s.release(false)
+		order = append(order, <-got)
+	}
+	require.Equal(t, []int{1, 1, 1, 1, 1, 1, 1, -1, 1, 1, 1}, order)
 }

@@ -75,8 +75,9 @@ func (w *Worker) step(ctx context.Context, s tasks.Step) error {
 		w.metrics.tasks.WithLabelValues("known").Inc()
 		return nil
 	}
-	agent := s.Queue == tasks.QueueAgents
-	if err := w.await(ctx, s, agent); err != nil {
+	queue, rank := tasks.Rank(s.Queue)
+	agent := queue == tasks.QueueAgents
+	if err := w.await(ctx, s, agent, rank); err != nil {
 		return err
 	}
 	if !w.begin() {
@@ -93,7 +94,7 @@ const patience = 200 * time.Millisecond
 
 // await waits for a slot. While it does, the task is under way in the queue and
 // nobody else would see it; so after a while it is put on the lane, too.
-func (w *Worker) await(ctx context.Context, s tasks.Step, agent bool) error {
+func (w *Worker) await(ctx context.Context, s tasks.Step, agent bool, rank int) error {
 	if w.slots.try(agent) {
 		return nil
 	}
@@ -103,13 +104,13 @@ func (w *Worker) await(ctx context.Context, s tasks.Step, agent bool) error {
 	defer forget()
 	hasty, stop := context.WithTimeoutCause(ctx, patience, errImpatient)
 	defer stop()
-	if err := w.slots.acquire(hasty, agent); !errors.Is(err, errImpatient) {
+	if err := w.slots.acquire(hasty, agent, rank); !errors.Is(err, errImpatient) {
 		return err
 	}
 	if !w.deps.Broker.Embedded() {
 		pushLane(w.deps.Broker, s, false)
 	}
-	return w.slots.acquire(ctx, agent)
+	return w.slots.acquire(ctx, agent, rank)
 }
 
 var errImpatient = errors.New("waited long enough")
@@ -128,10 +129,11 @@ func (w *Worker) begin() bool {
 // Offer hands a step over within the process. It returns at once, and false when
 // no slot is free; the task in the queue then does it. The end of ctx is not obeyed.
 func (w *Worker) Offer(ctx context.Context, s tasks.Step) bool {
-	if !slices.Contains(w.cfg.Queues, s.Queue) || w.held.known(attemptOf(s)) {
+	queue, _ := tasks.Rank(s.Queue)
+	if !slices.Contains(w.cfg.Queues, queue) || w.held.known(attemptOf(s)) {
 		return false
 	}
-	agent := s.Queue == tasks.QueueAgents
+	agent := queue == tasks.QueueAgents
 	if !w.slots.try(agent) {
 		return false
 	}
