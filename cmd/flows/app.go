@@ -60,6 +60,7 @@ type app struct {
 	hub       *engine.Hub       // 5: watchers of runs
 	engine    *engine.Engine    // 6: decides
 	bus       *bus.Bus          // 6: brings events to triggers
+	courier   *worker.Courier   // 6: sends webhooks; nil without a worker
 	egress    *egress.Client    // 7: the way outside
 	registry  *connectors.Registry
 	agents    *agents.Runner
@@ -304,7 +305,10 @@ func (a *app) stop(ctx context.Context, endLoops context.CancelFunc) {
 	}
 	if a.worker != nil {
 		a.deliverer.Attach(nil)
-		a.worker.Stop(ctx) // bounded by its own drain timeout
+		var both sync.WaitGroup // each is bounded by a drain timeout of its own
+		both.Go(func() { a.worker.Stop(ctx) })
+		both.Go(func() { a.courier.Stop(ctx) })
+		both.Wait()
 	}
 	endLoops()
 	a.loops.Wait()

@@ -9,17 +9,26 @@ import (
 	"github.com/10ex/flows/worker"
 )
 
-func (a *app) openBus(context.Context) (err error) {
+func (a *app) openBus(context.Context) error {
+	ring, err := a.cfg.ring()
+	if err != nil {
+		return err
+	}
 	a.bus, err = bus.New(bus.Deps{
-		Store: a.store, Engine: a.engine, Clock: a.clock, Jobs: a.deliverer, Log: a.log,
-	}, bus.Config{})
+		Store: a.store, Engine: a.engine, Clock: a.clock, Jobs: a.deliverer, Seal: ring, Egress: a.egress, Log: a.log,
+	}, bus.Config{Webhooks: bus.WebhookConfig{Retries: a.cfg.WebhookRetries}})
+	if err != nil || !a.roles.worker {
+		return err
+	}
+	a.courier, err = worker.NewCourier(a.bus, a.clock, a.log, a.metrics, worker.CourierConfig{}) //nolint:contextcheck // it lives on when the start is over
 	return err
 }
 
 // busJobs is what a worker does for the bus.
 func (a *app) busJobs() map[string]worker.JobFunc {
 	return map[string]worker.JobFunc{
-		tasks.TypeMatch: a.bus.MatchJob,
+		tasks.TypeMatch:   a.bus.MatchJob,
+		tasks.TypeDeliver: a.courier.Job,
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,20 +24,23 @@ type config struct {
 	RedisURL      string
 	HTTPAddr      string // empty: the command's own default
 	EncryptionKey []byte // nil: none
-	LogLevel      slog.Level
-	LogJSON       bool
-	Concurrency   int
-	AllowPrivate  *bool  // nil: the command's own default
-	APIKey        string // of a client
-	APIBase       string // of a client
-	RateLimit     int    // requests a minute and key
-	MaxBody       int
-	MaxOutput     int
-	Monitoring    bool          // whether the queue's pages may change it
-	Retention     time.Duration // 0: for ever
-	Drain         time.Duration
-	Proxies       []string
-	Tracing       tracing
+	// OldEncryptionKeys open what was sealed before the key was replaced.
+	OldEncryptionKeys [][]byte
+	LogLevel          slog.Level
+	LogJSON           bool
+	Concurrency       int
+	AllowPrivate      *bool  // nil: the command's own default
+	APIKey            string // of a client
+	APIBase           string // of a client
+	RateLimit         int    // requests a minute and key
+	MaxBody           int
+	MaxOutput         int
+	Monitoring        bool          // whether the queue's pages may change it
+	Retention         time.Duration // 0: for ever
+	Drain             time.Duration
+	WebhookRetries    []time.Duration
+	Proxies           []string
+	Tracing           tracing
 }
 
 // setting is one variable of the environment.
@@ -87,16 +89,10 @@ var settings = append([]setting{
 		},
 	},
 	{
-		name: "FLOWS_ENCRYPTION_KEY", allowed: "32 bytes in base64, as made by: openssl rand -base64 32",
-		does: "the key that stored secrets are encrypted with", secret: true,
-		parseSet: func(c *config, v string) error {
-			key, err := base64.StdEncoding.DecodeString(v)
-			if err != nil || len(key) != 32 {
-				return errNotAllowed
-			}
-			c.EncryptionKey = key
-			return nil
-		},
+		name:    "FLOWS_ENCRYPTION_KEY",
+		allowed: "32 random bytes in base64, as made by: openssl rand -base64 32 (to replace it: the new one, a comma, the old one)",
+		does:    "the key that stored secrets are encrypted with; dev makes one in its data folder", secret: true,
+		parseSet: parseEncryptionKeys,
 	},
 	{
 		name: "FLOWS_LOG_LEVEL", initial: "info", allowed: "debug, info, warn or error",
@@ -178,6 +174,11 @@ var settings = append([]setting{
 		name: "FLOWS_DRAIN_TIMEOUT", initial: "25s", allowed: "a time of at least 0s, such as 25s",
 		does:     "how long a process that is told to stop lets steps finish before it hands them back",
 		parseSet: func(c *config, v string) error { return duration(&c.Drain, v, 0) },
+	},
+	{
+		name: "FLOWS_WEBHOOK_RETRIES", initial: "1s,2s,4s,8s,16s", allowed: "up to 20 times separated by commas, such as 1s,1m,1h",
+		does:     "how long to wait before each further attempt to send a webhook; after the last one it has failed",
+		parseSet: func(c *config, v string) error { return durations(&c.WebhookRetries, v, 20) },
 	},
 	{
 		name: "FLOWS_TRUSTED_PROXIES", allowed: "addresses and networks separated by commas, such as 10.0.0.0/8,::1",
@@ -346,5 +347,18 @@ func duration(to *time.Duration, v string, least time.Duration) error {
 		return errNotAllowed
 	}
 	*to = d
+	return nil
+}
+
+// durations reads up to most times, separated by commas.
+func durations(to *[]time.Duration, v string, most int) error {
+	*to = nil
+	for one := range strings.SplitSeq(v, ",") {
+		var d time.Duration
+		if err := duration(&d, strings.TrimSpace(one), 0); err != nil || len(*to) == most {
+			return errNotAllowed
+		}
+		*to = append(*to, d)
+	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
 	"os"
 	"testing"
 	"time"
@@ -29,6 +31,7 @@ func TestConfigDefaults(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, config{
 		DatabaseConns: 10, Concurrency: 100, RateLimit: 1000, MaxBody: 1 << 20, MaxOutput: 1 << 20, Drain: 25 * time.Second,
+		WebhookRetries: []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second},
 		Tracing: tracing{
 			All:     otlp{Timeout: 10 * time.Second, Compression: "gzip"},
 			Sampler: trace.ParentBasedAlwaysOn, Ratio: 1, Delay: 5 * time.Second, ExportTimeout: 30 * time.Second, Queue: 2048, Batch: 512,
@@ -89,6 +92,10 @@ func TestConfigNamesWhatIsWrongButNoSecret(t *testing.T) {
 			map[string]string{"FLOWS_MAX_BODY": "9999MiB"},
 			[]string{"FLOWS_MAX_BODY", `"9999MiB"`, "64MiB"},
 		},
+		"one of the times is none": {
+			map[string]string{"FLOWS_WEBHOOK_RETRIES": "1s,soon"},
+			[]string{"FLOWS_WEBHOOK_RETRIES", `"1s,soon"`, "separated by commas"},
+		},
 		"a negative time": {
 			map[string]string{"FLOWS_DRAIN_TIMEOUT": "-1s"},
 			[]string{"FLOWS_DRAIN_TIMEOUT", `"-1s"`, "at least 0s"},
@@ -103,7 +110,15 @@ func TestConfigNamesWhatIsWrongButNoSecret(t *testing.T) {
 		},
 		"a key of the wrong length": {
 			map[string]string{"FLOWS_ENCRYPTION_KEY": "aHVudGVyMg=="},
-			[]string{"FLOWS_ENCRYPTION_KEY", "32 bytes"},
+			[]string{"FLOWS_ENCRYPTION_KEY", "32 random bytes"},
+		},
+		"an old key of the wrong length": {
+			map[string]string{"FLOWS_ENCRYPTION_KEY": keyOf(randomKey) + ",aHVudGVyMg=="},
+			[]string{"FLOWS_ENCRYPTION_KEY", "32 random bytes"},
+		},
+		"a key that is no secret": {
+			map[string]string{"FLOWS_ENCRYPTION_KEY": keyOf(bytes.Repeat([]byte{0}, 32))},
+			[]string{"FLOWS_ENCRYPTION_KEY", "32 random bytes"},
 		},
 		"a file that is not there": {
 			map[string]string{"FLOWS_REDIS_URL_FILE": "/run/secrets/redis"},
@@ -128,5 +143,48 @@ func TestConfigNamesWhatIsWrongButNoSecret(t *testing.T) {
 			require.NotContains(t, err.Error(), "hunter2")
 			require.NotContains(t, err.Error(), "aHVudGVyMg")
 		})
+	}
+}
+
+// randomKey is what a real key may look like.
+var randomKey = []byte("\x84\x99\xb4\x92\xf3\xd7\xde\x5f\x2b\x0f\x69\xdb\xaa\x00\x35\xc8\x8e\xde\xe6\xe1\x99\x70\xc4\xdf\xe1\x6c\x51\xf6\xc1\x28\x29\xd5")
+
+func keyOf(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
+func TestTheEncryptionKeyCanBeReplaced(t *testing.T) {
+	t.Parallel()
+	older := bytes.Clone(randomKey)
+	older[0]++
+	c, err := readConfig(envOf(map[string]string{"FLOWS_ENCRYPTION_KEY": keyOf(randomKey) + ", " + keyOf(older)}, nil))
+	require.NoError(t, err)
+	require.Equal(t, randomKey, c.EncryptionKey)
+	require.Equal(t, [][]byte{older}, c.OldEncryptionKeys)
+	ring, err := c.ring()
+	require.NoError(t, err)
+	before, err := (config{EncryptionKey: older}).ring()
+	require.NoError(t, err)
+	opened, err := ring.Open(before.Seal([]byte("s3cret"), "owner"), "owner")
+	require.NoError(t, err)
+	require.Equal(t, "s3cret", string(opened))
+}
+
+func TestKeysThatAreNoSecretAreKnown(t *testing.T) {
+	t.Parallel()
+	counting := make([]byte, 32)
+	for i := range counting {
+		counting[i] = byte(i)
+	}
+	for name, key := range map[string][]byte{
+		"zeros": make([]byte, 32), "ones": bytes.Repeat([]byte{1}, 32), "counting": counting,
+		"two signs": bytes.Repeat([]byte("ab"), 16), "digits": []byte("01234567890123456789012345678901"),
+		"a word": []byte("CHANGE_ME_CHANGE_ME_CHANGE_ME_12"), "another": []byte("please-use-your-own-secret-here!"),
+	} {
+		require.True(t, forSamples(key), name)
+	}
+	require.False(t, forSamples(randomKey))
+	for range 1000 {
+		made, err := newEncryptionKey()
+		require.NoError(t, err)
+		require.False(t, forSamples(made))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/10ex/flows/internal/apikey"
 	"github.com/10ex/flows/internal/ids"
@@ -41,6 +42,11 @@ func (c devCommand) Run(ctx context.Context, p *program) error {
 	defer dir.close()
 	if cfg.DatabaseURL == "" {
 		cfg.DatabaseURL = "sqlite:" + dir.file("flows.db")
+	}
+	if cfg.EncryptionKey == nil {
+		if cfg.EncryptionKey, err = dir.encryptionKey(); err != nil {
+			return err
+		}
 	}
 	a, err := newApp(ctx, cfg, roles{command: "dev", api: true, worker: true, scheduler: true, migrate: true}, p.logger(cfg))
 	if err != nil {
@@ -100,7 +106,7 @@ func openDataDir(path string, reset bool) (*dataDir, error) {
 	}
 	d.unlock = unlock
 	if reset {
-		for _, name := range append(databaseFiles, keyFile) {
+		for _, name := range slices.Concat(databaseFiles, []string{keyFile, encryptionFile}) {
 			if err := os.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				d.close()
 				return nil, err

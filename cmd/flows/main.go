@@ -174,5 +174,8 @@ func (c config) shared(command string) error {
 	if c.RedisURL == "" {
 		errs = append(errs, errNeeds(command, "FLOWS_REDIS_URL"))
 	}
+	if c.EncryptionKey == nil {
+		errs = append(errs, errNoEncryptionKey(command))
+	}
 	return errors.Join(errs...)
 }

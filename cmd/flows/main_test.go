@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,6 +32,7 @@ func TestWhatCannotWorkSaysWhy(t *testing.T) {
 	t.Parallel()
 	notThere := "FLOWS_DATABASE_URL=postgres://nobody:hunter2@127.0.0.1:1/none"
 	someRedis := "FLOWS_REDIS_URL=redis://127.0.0.1:1/0"
+	sampleKey := "FLOWS_ENCRYPTION_KEY=" + base64.StdEncoding.EncodeToString([]byte("this-is-a-sample-key-of-32-bytes"))
 	for name, tc := range map[string]struct {
 		env  []string
 		args string
@@ -43,13 +45,15 @@ func TestWhatCannotWorkSaysWhy(t *testing.T) {
 		"api without Redis":        {[]string{notThere}, "api", exitFailed, []string{"flows api needs FLOWS_REDIS_URL"}},
 		"scheduler without stores": {nil, "scheduler", exitFailed, []string{"flows scheduler needs FLOWS_DATABASE_URL"}},
 		"serve without stores":     {nil, "serve", exitFailed, []string{"flows serve needs FLOWS_DATABASE_URL"}},
+		"serve without a key":      {[]string{notThere, someRedis}, "serve", exitFailed, []string{"flows serve needs FLOWS_ENCRYPTION_KEY", "openssl rand"}},
+		"a key for samples":        {[]string{notThere, someRedis, sampleKey}, "serve", exitFailed, []string{"FLOWS_ENCRYPTION_KEY", "random"}},
 		"migrate without database": {nil, "migrate", exitFailed, []string{"FLOWS_DATABASE_URL"}},
-		"database that is away":    {[]string{notThere, someRedis}, "api", exitFailed, []string{"the database cannot be opened"}},
+		"database that is away":    {[]string{notThere, someRedis, testEncryptionKey}, "api", exitFailed, []string{"the database cannot be opened"}},
 		"bad setting":              {[]string{"FLOWS_RATE_LIMIT=lots"}, "dev", exitFailed, []string{"FLOWS_RATE_LIMIT", `"lots"`, "a number from 1"}},
 		"bad address":              {nil, "dev --addr nowhere", exitFailed, []string{"--addr", `"nowhere"`, "HOST:PORT"}},
-		"bad concurrency":          {[]string{notThere, someRedis}, "worker --concurrency 0x", exitUsage, []string{"--concurrency"}},
-		"too much concurrency":     {[]string{notThere, someRedis}, "worker --concurrency 5000", exitFailed, []string{"--concurrency", "5000", "1 to 1000"}},
-		"bad queue":                {[]string{notThere, someRedis}, "worker --queues fast", exitFailed, []string{"--queues", `"fast"`, "default, agents and system"}},
+		"bad concurrency":          {[]string{notThere, someRedis, testEncryptionKey}, "worker --concurrency 0x", exitUsage, []string{"--concurrency"}},
+		"too much concurrency":     {[]string{notThere, someRedis, testEncryptionKey}, "worker --concurrency 5000", exitFailed, []string{"--concurrency", "5000", "1 to 1000"}},
+		"bad queue":                {[]string{notThere, someRedis, testEncryptionKey}, "worker --queues fast", exitFailed, []string{"--queues", `"fast"`, "default, agents and system"}},
 		"bad scope":                {[]string{notThere}, "keys create --workspace ws_1 --name n --scopes all", exitFailed, []string{"--scopes", `"all"`, "runs:read"}},
 		"folder that cannot be":    {nil, "dev --data-dir /dev/null/x", exitFailed, []string{"--data-dir", "/dev/null/x"}},
 		"mcp without a key":        {nil, "mcp", exitFailed, []string{"TENEX_API_KEY"}},

@@ -22,8 +22,12 @@ func servers(t *testing.T) (env []string, redisURL string) {
 	redisURL = testkit.RedisURL(t)
 	return []string{
 		"FLOWS_DATABASE_URL=" + testkit.PostgresURL(t), "FLOWS_REDIS_URL=" + redisURL, "FLOWS_ALLOW_PRIVATE_NETWORKS=true",
+		testEncryptionKey,
 	}, redisURL
 }
+
+// testEncryptionKey is one that a server starts with.
+const testEncryptionKey = "FLOWS_ENCRYPTION_KEY=hJm0kvPX3l8rD2nbqgA1yI7e5uGZcMTf4WxR9sEoKdU="
 
 // installed brings the schema up to date and makes a workspace and a key.
 func installed(t *testing.T, env []string) (key string) {

@@ -65,6 +65,7 @@ func newFleet(t *testing.T, build string) *fleet {
 	f.env = []string{
 		"FLOWS_DATABASE_URL=" + database.String(), "FLOWS_REDIS_URL=" + proxied,
 		"FLOWS_ALLOW_PRIVATE_NETWORKS=true", "FLOWS_RATE_LIMIT=1000000",
+		"FLOWS_ENCRYPTION_KEY=hJm0kvPX3l8rD2nbqgA1yI7e5uGZcMTf4WxR9sEoKdU=",
 	}
 	f.command(t, "migrate")
 	f.api = f.start(t, "api", "--addr", "127.0.0.1:0")
