@@ -69,6 +69,7 @@ var isolation = map[string]isolationCase{
 	"get-trigger":       {path: at("/triggers/{trigger}")},
 	"update-trigger":    {path: at("/triggers/{trigger}"), body: at(`{"enabled":false}`)},
 	"delete-trigger":    {path: at("/triggers/{trigger}")},
+	"list-ticks":        {path: at("/triggers/{trigger}/ticks")},
 	"test-trigger":      {path: at("/triggers/{trigger}/test"), body: at(`{"event":{"type":"lead.created","data":{}}}`)},
 	"send-event":        {none: true},
 	"send-events":       {none: true},

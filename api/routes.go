@@ -58,6 +58,7 @@ func (a *API) routes() []route {
 		{get, base + "/triggers/{id}", flowsRead, 0, "get-trigger", "Get a trigger", bind(a.getTrigger)},
 		{patch, base + "/triggers/{id}", flowsWrite, 0, "update-trigger", "Change a trigger", bind(a.patchTrigger)},
 		{del, base + "/triggers/{id}", flowsWrite, 0, "delete-trigger", "Delete a trigger", bind(a.deleteTrigger)},
+		{get, base + "/triggers/{id}/ticks", flowsRead, 0, "list-ticks", "Tell what became of every time a schedule was due", bind(a.listTicks)},
 		{post, base + "/triggers/{id}/test", flowsRead, 0, "test-trigger", "Tell what an event would mean to a trigger, without firing it", bind(a.testTrigger)},
 
 		{post, base + "/events", eventsWrite, acts | accepted, "send-event", "Send an event", bind(a.sendEvent)},
