@@ -91,11 +91,15 @@ func openPostgres(cfg Config) (d dialect, db, engine *sql.DB, err error) {
 		set(ec, k, "off")
 	}
 	set(ec, "plan_cache_mode", "force_generic_plan")
-	return postgres{}, openPool(pc, cfg.MaxConns), openPool(ec, max(2, cfg.MaxConns/2)), nil
+	return postgres{}, openPool(rereading{connector(pc)}, cfg.MaxConns), openPool(connector(ec), max(2, cfg.MaxConns/2)), nil
 }
 
-func openPool(c *pgx.ConnConfig, conns int) *sql.DB {
-	db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(utcTimes))
+func connector(c *pgx.ConnConfig) driver.Connector {
+	return stdlib.GetConnector(*c, stdlib.OptionAfterConnect(utcTimes))
+}
+
+func openPool(c driver.Connector, conns int) *sql.DB {
+	db := sql.OpenDB(c)
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	return db

@@ -16,3 +16,6 @@ func (t *Tenant) RunsSQL(f RunFilter, p Page) string { return t.runsQuery(f, p).
 func (s *Store) StrandedSQL(limit int) string {
 	return s.db.NewRaw(strandedSQL, "ws_1", models.RunRunning, "", "", limit).String()
 }
+
+// OnlyReads tells whether a statement is repeated when its connection ends.
+func OnlyReads(query string) bool { return onlyReads(query) }

@@ -88,8 +88,12 @@ func (countStatements) AfterQuery(context.Context, *bun.QueryEvent) {}
 // Close ends all connections.
 func (s *Store) Close() error { return errors.Join(s.engine.Close(), s.db.Close()) }
 
-// Ping tells whether the database answers.
-func (s *Store) Ping(ctx context.Context) error { return s.err(s.db.PingContext(ctx)) }
+// Ping tells whether the database answers. It asks as reads do: that the server has
+// ended a connection of the pool does not count.
+func (s *Store) Ping(ctx context.Context) error {
+	var one int
+	return s.err(s.db.QueryRowContext(ctx, "SELECT 1").Scan(&one))
+}
 
 // Embedded tells whether this is a database inside the process, which other
 // processes cannot share.
