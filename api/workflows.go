@@ -78,6 +78,9 @@ func orNil(raw json.RawMessage) json.RawMessage {
 
 // version checks the content and makes a version of it.
 func (a *API) version(ctx context.Context, c Content) (*models.Version, error) {
+	if c.Graph != nil && c.Graph.Edges == nil {
+		c.Graph.Edges = []models.Edge{} // none is a list, too
+	}
 	v := &models.Version{Graph: c.Graph, InputSchema: orNil(c.InputSchema), Output: orNil(c.Output), Settings: orNil(c.Settings)}
 	errs, _, err := a.engine.Check(ctx, workspace(ctx), draft(v))
 	switch {

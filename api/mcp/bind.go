@@ -51,9 +51,12 @@ type argument struct {
 	name string
 	to   place
 	does string // for a model; the operation's own words if empty
-	// narrow takes the place of the operation's schema where that allows anything, so
-	// that a model knows what to write.
-	narrow map[string]any
+	// object is set where the operation's schema allows anything: a model that is not
+	// told to write an object writes one as text.
+	object bool
+	// instead takes the place of the operation's schema, for what a header says in a
+	// way of its own.
+	instead map[string]any
 }
 
 // path, query and body say where an argument goes.
@@ -67,9 +70,9 @@ func body(name, does string) argument {
 	return argument{name: name, to: place{"body", name}, does: does}
 }
 
-// object narrows an argument that may be anything to an object.
+// object makes an argument that may be anything an object.
 func object(a argument) argument {
-	a.narrow = map[string]any{"type": "object"}
+	a.object = true
 	return a
 }
 
@@ -100,8 +103,11 @@ func bind(t tool, doc *document) (*boundTool, error) {
 			return nil, fmt.Errorf("%s: %s %w", a.name, a.to, errNoField)
 		}
 		schema, _ := doc.standAlone(f.schema, definitions, false).(map[string]any)
-		if a.narrow != nil {
-			schema = maps.Clone(a.narrow)
+		switch {
+		case a.instead != nil:
+			schema = maps.Clone(a.instead)
+		case a.object && anything(schema):
+			schema["type"] = "object"
 		}
 		if does := orElse(a.does, f.does); does != "" {
 			schema["description"] = does
@@ -130,6 +136,16 @@ func bind(t tool, doc *document) (*boundTool, error) {
 		InputSchema: input, OutputSchema: doc.outputOf(op),
 	}
 	return b, nil
+}
+
+// anything tells whether a schema allows whatever there is.
+func anything(schema map[string]any) bool {
+	for key := range schema {
+		if key != "description" {
+			return false
+		}
+	}
+	return true
 }
 
 func orElse(a, b string) string {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/10ex/flows/agents"
 	"github.com/10ex/flows/api"
+	"github.com/10ex/flows/bus"
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
 	"github.com/10ex/flows/engine"
@@ -27,6 +28,7 @@ import (
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
 	"github.com/10ex/flows/store/storetest"
+	"github.com/10ex/flows/tasks"
 )
 
 // fasthttp has two goroutines of its own that outlive a server for a while.
@@ -39,6 +41,15 @@ func TestMain(m *testing.M) {
 type noQueue struct{}
 
 func (noQueue) Enqueue(context.Context, []engine.Delivery) {}
+
+// EnqueueJobs does jobs at once, in place of a worker.
+func (b *bundle) EnqueueJobs(ctx context.Context, jobs []tasks.Job) {
+	for _, j := range jobs {
+		if j.Type == tasks.TypeMatch {
+			_ = b.bus.MatchJob(ctx, j)
+		}
+	}
+}
 
 type notifier struct{ *engine.Hub }
 
@@ -55,6 +66,7 @@ func (c catalogue) HasAction(slug, action string) bool {
 // bundle is an API with a door for MCP that listens on a port of its own.
 type bundle struct {
 	store *store.Store
+	bus   *bus.Bus
 	api   *api.API
 	url   string
 	ws    models.WorkspaceID
@@ -74,15 +86,18 @@ func setup(t *testing.T, s *store.Store, cfg api.Config) *bundle {
 	require.NoError(t, err)
 	registry, err := connectors.NewRegistry(core.Connector{})
 	require.NoError(t, err)
+	b := &bundle{store: s, http: &http.Client{Transport: &http.Transport{}}}
 	hub := engine.NewHub()
 	e, err := engine.New(engine.Deps{
 		Store: s, Clock: clock.System{}, Enqueuer: noQueue{}, Notifier: notifier{hub}, Catalogue: catalogue{registry}, Log: testkit.Logger(t),
 	}, engine.Config{})
 	require.NoError(t, err)
+	b.bus, err = bus.New(bus.Deps{Store: s, Engine: e, Clock: clock.System{}, Jobs: b, Log: testkit.Logger(t)}, bus.Config{})
+	require.NoError(t, err)
 	runner, err := agents.New(agents.Deps{Egress: guarded})
 	require.NoError(t, err)
 	served, err := api.New(api.Deps{
-		Store: s, Engine: e, Hub: hub, Connectors: registry, Agents: runner, Log: testkit.Logger(t),
+		Store: s, Engine: e, Bus: b.bus, Hub: hub, Connectors: registry, Agents: runner, Log: testkit.Logger(t),
 	}, cfg)
 	require.NoError(t, err)
 	door, err := New(served, "1.2.3")
@@ -92,7 +107,7 @@ func setup(t *testing.T, s *store.Store, cfg api.Config) *bundle {
 	require.NoError(t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- served.Listen(l) }()
-	b := &bundle{store: s, api: served, url: "http://" + l.Addr().String(), http: &http.Client{Transport: &http.Transport{}}}
+	b.api, b.url = served, "http://"+l.Addr().String()
 	t.Cleanup(func() {
 		b.http.CloseIdleConnections()
 		ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
@@ -101,6 +116,9 @@ func setup(t *testing.T, s *store.Store, cfg api.Config) *bundle {
 		require.NoError(t, <-ended)
 		require.NoError(t, e.Close(ctx))
 	})
+	resp, err := b.http.Get(b.url + "/livez") // a server that never began would not end
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
 	b.ws = b.workspace(t)
 	b.key = b.newKey(t, b.ws, models.ScopeAll)
 	return b

@@ -3,15 +3,16 @@ package mcp
 // instructions are what a model is told about the product as a whole.
 const instructions = `flows runs workflows of agents and connectors (HTTP calls and others) for sales and marketing teams, and keeps running them through crashes and waits of weeks.
 
-Words: A workflow (id wf_…) holds a graph of steps and edges, in immutable versions. A run (run_…) is one execution of a version with a payload; its steps have the names that the author of the graph gave them. An agent (by slug) or an action of a connector does the work of a step. Ids cannot be guessed: take them from the lists or from earlier results.
+Words: A workflow (id wf_…) holds a graph of steps and edges, in immutable versions. A run (run_…) is one execution of a version with a payload; its steps have the names that the author of the graph gave them. Triggers (trg_…) start runs when events (evt_…) come in, at set times, or when a webhook is called. An agent (by slug) or an action of a connector does the work of a step. Ids cannot be guessed: take them from the lists or from earlier results.
 
-To do something with a workflow: list_workflows, then get_workflow for its input_schema, then trigger_workflow with a payload that fits, with wait_seconds to get the result at once. To find out what happened: get_run, get_run_trace for every step, why_run for what a run is waiting for. To build one: list_connectors and list_agents, validate_workflow until it is valid, create_workflow.
+To do something with a workflow: list_workflows, then get_workflow for its input_schema, then trigger_workflow with a payload that fits, with wait_seconds to get the result at once. To find out what happened: get_run, get_run_trace for every step, why_run for what a run is waiting for. To build one: list_connectors and list_agents, validate_workflow until it is valid, create_workflow, and create_trigger to have it started by events or at set times.
 
 A refused call is a result with isError and a problem: code says what kind (not_found, forbidden_scope, invalid, invalid_state, rate_limited …), errors says which argument to mend. Lists give next_cursor; pass it as cursor for the next page. Times are RFC 3339 in UTC. Runs act in the real world: they may send messages to people, so start, resume and approve only what was asked for.`
 
 const (
 	aboutWorkflowID = "Id of the workflow, wf_ and 26 characters, from list_workflows or create_workflow."
 	aboutRunID      = "Id of the run, run_ and 26 characters, from trigger_workflow or list_runs."
+	aboutTriggerID  = "Id of the trigger, trg_ and 26 characters, from list_triggers or create_trigger."
 	aboutLimit      = "How many to give, newest first."
 	aboutCursor     = "next_cursor of the page before; leave it out for the first page."
 	aboutOnce       = "A word of your own, new for each thing to be done. Repeating the call with the same one gives the first answer again instead of doing it twice: use it when a call may be retried."
@@ -31,8 +32,8 @@ func once() argument {
 func wait() argument {
 	return argument{
 		name: "wait_seconds", to: prefer,
-		does:   "Wait up to so many seconds for the run to end and give the finished run. Without it, or when the time is over, the run is given as it stands: ask get_run later.",
-		narrow: map[string]any{"type": "integer", "minimum": 1, "maximum": longestWait},
+		does:    "Wait up to so many seconds for the run to end and give the finished run. Without it, or when the time is over, the run is given as it stands: ask get_run later.",
+		instead: map[string]any{"type": "integer", "minimum": 1, "maximum": longestWait},
 	}
 }
 
@@ -92,7 +93,7 @@ var tools = []tool{
 		arguments: []argument{
 			path("workflow_id", "id", aboutWorkflowID),
 			body("name", "What people call it."), body("description", "What it is for."),
-			body("status", ""), body("tags", "All of its tags: those it had are replaced."),
+			body("status", "active, paused or archived."), body("tags", "All of its tags: those it had are replaced."),
 		},
 	},
 	{
@@ -187,6 +188,86 @@ var tools = []tool{
 			path("run_id", "id", aboutRunID), path("step_id", "step", "Id of the step that waits, from waiting_on of why_run."),
 			body("comment", "Why, for the record."), object(body("data", "Becomes part of the step's output, for the steps that follow.")),
 		},
+	},
+
+	{
+		name: "list_triggers", operation: "list-triggers", title: "List triggers", effect: reads,
+		does: "Lists what starts workflows by itself, newest first: events, schedules and inbound webhooks, with next_fire_at of schedules; and triggers with target_type webhook, which tell an address outside when something happens.",
+		arguments: []argument{
+			query("workflow_id", "workflow_id", "Only triggers of this workflow (wf_…)."),
+			query("type", "type", "Only triggers of this type."),
+			query("target_type", "target_type", "Only those that start a workflow, or only those that call an address."),
+			query("event_type", "event_type", "Only those that listen for exactly this, such as lead.created."),
+			query("enabled", "enabled", "Only those that are enabled, or only those that are not."),
+			limit(), cursor(),
+		},
+	},
+	{
+		name: "create_trigger", operation: "create-trigger", title: "Create a trigger", effect: starts,
+		does: `Makes something start a workflow by itself from now on. Of type event: event_type (lead.created, or lead.* for all of lead), and optionally source and filter. Of type schedule: cron and timezone, such as "0 9 * * 1" and Europe/Berlin for every Monday at 9. Of type webhook: gives an address (url) that others POST to, and verify says how they prove who they are. With target_type webhook and url instead of a workflow_id, matching events are POSTed to that address: this is how somebody is told when a run fails (event_type flow.run.failed, source flows). A secret in the result is shown this once. Try it with test_trigger before real events come.`,
+		arguments: []argument{
+			body("type", "What it waits for."),
+			body("workflow_id", "Id of the workflow to start (wf_…); not with target_type webhook."),
+			body("name", "What people call it."),
+			body("event_type", "Of type event: which events, exact (lead.created) or a beginning with * after it (lead.*)."),
+			body("source", "Of type event: only events from there, such as crm, or flows for what happens to runs."),
+			body("filter", "An expression over event that must be true, such as event.data.score > 80."),
+			body("payload", "Template of the run's payload, such as {\"lead_id\":\"{{ event.data.id }}\"}; the event's data if not given."),
+			body("dedupe", "The same key within the window starts nothing a second time, such as {\"key\":\"event.data.id\",\"window\":\"24h\"}."),
+			body("cron", "Of type schedule: five fields (minute, hour, day, month, weekday) or @hourly, @daily …"),
+			body("timezone", "Of type schedule: an IANA zone, such as Europe/Berlin."),
+			body("missed", "Of type schedule: which missed times to make up for after an outage."),
+			body("verify", "Of type webhook: how a sender proves who it is; none takes anything from anybody."),
+			body("target_type", "workflow if not given; webhook calls url instead."),
+			body("url", "With target_type webhook: the address to call."),
+			body("enabled", "true if not given."),
+			once(),
+		},
+	},
+	{
+		name: "update_trigger", operation: "update-trigger", title: "Change a trigger", effect: sets,
+		does: "Changes a trigger; what is not given stays. With enabled false it fires no more until it is enabled again.",
+		arguments: []argument{
+			path("trigger_id", "id", aboutTriggerID),
+			body("enabled", "Whether it fires."), body("name", "What people call it."),
+			body("event_type", "Which events, exact or a beginning with * after it."),
+			body("filter", "An expression over event; null for none."),
+			body("cron", "When, of a schedule."), body("timezone", "An IANA zone, of a schedule."),
+		},
+	},
+	{
+		name: "test_trigger", operation: "test-trigger", title: "Try a trigger", effect: reads,
+		does: "Tells whether an event would fire a trigger, why not, and which payload the run would get. Nothing is started or kept.",
+		arguments: []argument{
+			path("trigger_id", "id", aboutTriggerID),
+			body("event", "The event to try, such as {\"type\":\"lead.created\",\"data\":{\"id\":\"lead_42\"}}."),
+		},
+	},
+	{
+		name: "send_event", operation: "send-event", title: "Send an event", effect: starts,
+		does: "Tells the workspace that something happened. Every trigger that listens for it starts its workflow, and runs that wait for it go on, so it may act in the real world. Gives the event's id; get_event tells what came of it. To run one workflow that is known, trigger_workflow is the plainer way.",
+		arguments: []argument{
+			body("type", "What happened, such as lead.created."),
+			body("data", "All there is to know about it, such as {\"id\":\"lead_42\",\"score\":90}."),
+			body("source", "Where it happened: crm, connector or a word of your own."),
+			body("id", "An id of your own for this happening; the same id from the same source again has no second effect."),
+			body("occurred_at", "When; now if not given."),
+		},
+	},
+	{
+		name: "list_events", operation: "list-events", title: "List events", effect: reads,
+		does: "Lists the events that came in and those that tell of runs, newest first, without their data. Then get_event for what came of one.",
+		arguments: []argument{
+			query("type", "type", "Only events of exactly this type."), query("source", "source", "Only events from there."),
+			query("created_after", "created_after", "Only those that came in after this time."),
+			query("created_before", "created_before", "Only those that came in before this time."),
+			limit(), cursor(),
+		},
+	},
+	{
+		name: "get_event", operation: "get-event", title: "Get what became of an event", effect: reads,
+		does:      "Gives one event with its data and matches: which triggers it fired, with the id of the run, and which ignored it and why. Use it when an event did not start what it should have.",
+		arguments: []argument{path("event_id", "id", "Id of the event, evt_ and 26 characters, from send_event or list_events.")},
 	},
 
 	{

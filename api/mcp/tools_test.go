@@ -1,0 +1,422 @@
+package mcp
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/stretchr/testify/require"
+
+	"github.com/10ex/flows/api"
+	"github.com/10ex/flows/internal/ids"
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store/storetest"
+)
+
+func listed(t *testing.T, s *mcp.ClientSession) map[string]*mcp.Tool {
+	t.Helper()
+	out := map[string]*mcp.Tool{}
+	for tool, err := range s.Tools(t.Context(), nil) {
+		require.NoError(t, err)
+		out[tool.Name] = tool
+	}
+	return out
+}
+
+// scopeOf reads from the OpenAPI document what a tool's operation needs.
+func scopeOf(t *testing.T, b *bundle, name string) models.Scope {
+	t.Helper()
+	doc, err := readDocument(b.api.OpenAPI())
+	require.NoError(t, err)
+	for _, x := range tools {
+		if x.name == name {
+			op := doc.operations[x.operation]
+			require.NotNil(t, op, name)
+			return models.Scope(op.scope)
+		}
+	}
+	require.FailNow(t, "no tool", name)
+	return ""
+}
+
+func TestToolsSayWhatTheyAre(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), api.Config{})
+	shown := listed(t, b.connect(t, b.key))
+	require.Len(t, shown, len(tools))
+	for _, x := range tools {
+		tool := shown[x.name]
+		require.NotNil(t, tool, x.name)
+		require.Regexp(t, regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`), tool.Name)
+		require.Greater(t, len(tool.Description), 40, x.name)
+		require.True(t, strings.HasSuffix(tool.Description, "."), x.name)
+		require.NotEmpty(t, tool.Title)
+		readOnly := scopeOf(t, b, x.name) == "" || strings.HasSuffix(string(scopeOf(t, b, x.name)), ":read")
+		require.Equal(t, readOnly, tool.Annotations.ReadOnlyHint, x.name)
+		require.Equal(t, x.effect == ends, *tool.Annotations.DestructiveHint, x.name)
+
+		input := tool.InputSchema.(map[string]any)
+		require.Equal(t, false, input["additionalProperties"], x.name)
+		for name, p := range input["properties"].(map[string]any) {
+			require.Regexp(t, regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`), name)
+			require.NotEmpty(t, p.(map[string]any)["description"], "%s of %s", name, x.name)
+		}
+		for _, schema := range []any{tool.InputSchema, tool.OutputSchema} {
+			compiled(t, schema)
+		}
+	}
+}
+
+// Every name in a description is one that there is: a model follows it.
+func TestDescriptionsNameOnlyWhatThereIs(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	for _, x := range tools {
+		known[x.name] = true
+		for _, a := range x.arguments {
+			known[a.name] = true
+		}
+	}
+	for _, word := range []string{ // of results and codes
+		"lead_id", "input_schema", "next_cursor", "waiting_on", "not_found", "forbidden_scope", "invalid_state", "rate_limited", "workflow_not_active",
+		"lead_42", "next_fire_at", "wf_", "run_", "trg_", "evt_",
+	} {
+		known[word] = true
+	}
+	texts := []string{instructions}
+	for _, x := range tools {
+		texts = append(texts, x.does)
+		for _, a := range x.arguments {
+			texts = append(texts, a.does)
+		}
+	}
+	for _, text := range texts {
+		for _, word := range regexp.MustCompile(`\b[a-z]+(?:_[a-z0-9]*)+`).FindAllString(text, -1) {
+			require.True(t, known[word], "%s in: %s", word, text)
+		}
+	}
+}
+
+func compiled(t *testing.T, schema any) *jsonschema.Schema {
+	t.Helper()
+	raw, err := json.Marshal(schema)
+	require.NoError(t, err)
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	require.NoError(t, err)
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	require.NoError(t, c.AddResource("urn:schema", doc))
+	s, err := c.Compile("urn:schema")
+	require.NoError(t, err)
+	return s
+}
+
+func TestAToolThatFitsNoOperationIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), api.Config{})
+	doc, err := readDocument(b.api.OpenAPI())
+	require.NoError(t, err)
+	_, err = bind(tool{name: "a", operation: "fly"}, doc)
+	require.ErrorIs(t, err, errNoOperation)
+	_, err = bind(tool{name: "a", operation: "get-run"}, doc)
+	require.ErrorIs(t, err, errLeftOut)
+	_, err = bind(tool{name: "a", operation: "whoami", arguments: []argument{body("colour", "")}}, doc)
+	require.ErrorIs(t, err, errNoField)
+}
+
+// sample is a set of arguments that only lacks things that exist.
+func sample(name string) map[string]any {
+	out := map[string]any{}
+	for _, x := range tools {
+		if x.name != name {
+			continue
+		}
+		for _, a := range x.arguments {
+			switch a.name {
+			case "workflow_id":
+				out[a.name] = ids.New("wf")
+			case "run_id":
+				out[a.name] = ids.New("run")
+			case "trigger_id":
+				out[a.name] = ids.New("trg")
+			case "event_id":
+				out[a.name] = ids.New("evt")
+			case "step_id":
+				out[a.name] = "ask"
+			}
+		}
+	}
+	return out
+}
+
+func TestEveryToolNeedsItsOperationsScopeAndNoOther(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), api.Config{})
+	for _, scope := range models.Scopes {
+		s := b.connect(t, b.newKey(t, b.ws, scope))
+		shown := listed(t, s)
+		for _, x := range tools {
+			needs := scopeOf(t, b, x.name)
+			allowed := needs == "" || scope == needs || scope == models.ScopeAll
+			require.Equal(t, allowed, shown[x.name] != nil, "%s is listed for %s", x.name, scope)
+			for _, arguments := range []map[string]any{sample(x.name), {"colour": "red"}} {
+				res := call(t, s, x.name, arguments)
+				require.Equal(t, !allowed, res.content["code"] == "forbidden_scope", "%s with %s: %v", x.name, scope, res.content)
+				if !allowed {
+					require.True(t, res.IsError)
+					require.Contains(t, res.content["detail"], string(needs))
+				}
+			}
+		}
+	}
+}
+
+func TestUnknownArgumentsAreRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), api.Config{})
+	s := b.connect(t, b.key)
+	for _, x := range tools {
+		arguments := sample(x.name)
+		arguments["colour"] = "red"
+		got := failedAs(t, s, "invalid", x.name, arguments)
+		require.Contains(t, got["errors"], map[string]any{"loc": []any{"colour"}, "msg": "is not a known field", "type": "unknown_field"}, x.name)
+	}
+}
+
+// exists makes one of everything in the bundle's workspace, as arguments of tools.
+func exists(t *testing.T, s *mcp.ClientSession) map[string]any {
+	t.Helper()
+	wf := workflow(t, s, waiting)
+	run := done(t, s, "trigger_workflow", values{"workflow_id": wf})
+	trigger := done(t, s, "create_trigger", values{"type": "event", "event_type": "lead.*", "workflow_id": wf})
+	event := done(t, s, "send_event", values{"type": "lead.created", "data": values{"id": "lead_42"}})
+	return values{"workflow_id": wf, "run_id": run["id"], "step_id": "ask", "trigger_id": trigger["id"], "event_id": event["id"]}
+}
+
+// What belongs to another workspace is as if it had never been, for every tool that
+// takes an id.
+func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		theirs := exists(t, b.connect(t, b.key))
+		before := done(t, b.connect(t, b.key), "get_run", values{"run_id": theirs["run_id"]})
+		stranger := b.connect(t, b.newKey(t, b.workspace(t), models.ScopeAll))
+		for _, x := range tools {
+			never := sample(x.name)
+			if len(never) == 0 {
+				continue
+			}
+			own := maps.Clone(never)
+			for name := range own {
+				own[name] = theirs[name]
+				require.NotNil(t, theirs[name], "%s: nothing of the other workspace to ask for", name)
+			}
+			maps.Copy(never, fills[x.name])
+			maps.Copy(own, fills[x.name])
+			want, got := call(t, stranger, x.name, never), call(t, stranger, x.name, own)
+			if strings.HasPrefix(x.name, "list_") {
+				require.Empty(t, got.content["items"])
+				continue
+			}
+			code := "not_found"
+			if x.name == "create_trigger" { // the id is not what is asked for, but a part of what is to be made
+				code = "invalid"
+			}
+			require.Equal(t, code, got.content["code"], "%s: %v", x.name, got.content)
+			delete(want.content, "request_id")
+			delete(got.content, "request_id")
+			require.Equal(t, want.content, got.content, x.name)
+		}
+		for _, x := range tools {
+			if strings.HasPrefix(x.name, "list_") && x.name != "list_connectors" {
+				require.Empty(t, done(t, stranger, x.name, nil)["items"], x.name)
+			}
+		}
+		require.Equal(t, before, done(t, b.connect(t, b.key), "get_run", values{"run_id": theirs["run_id"]}), "nothing of theirs was touched")
+	})
+}
+
+func TestNamesThatNothingHasLeadNowhereElse(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), api.Config{})
+	s := b.connect(t, b.key)
+	wf := workflow(t, s, passing)
+	for _, id := range []any{"", "..", "../whoami", wf + "/versions", wf + "?x=1", "%2e%2e", wf + "\x00", " " + wf, "x y", "ü", 7, true, []string{wf, wf}} {
+		failedAs(t, s, "not_found", "get_workflow", values{"workflow_id": id})
+	}
+	for _, id := range []any{nil, map[string]any{}} {
+		got := failedAs(t, s, "invalid", "get_workflow", values{"workflow_id": id})
+		require.Equal(t, []any{"workflow_id"}, got["errors"].([]any)[0].(map[string]any)["loc"])
+	}
+	failedAs(t, s, "invalid", "get_workflow", nil)
+}
+
+func TestProblemsNameArguments(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), api.Config{})
+	s := b.connect(t, b.key)
+	wf := done(t, s, "create_workflow", values{
+		"name": "Typed", "graph": passing,
+		"input_schema": json.RawMessage(`{"type":"object","properties":{"lead":{"type":"object","properties":{"score":{"type":"number"}}}}}`),
+	})["id"]
+	deep := strings.Repeat(`{"a":`, 70) + "1" + strings.Repeat("}", 70)
+	for name, tc := range map[string]struct {
+		tool      string
+		arguments any
+		code      string
+		loc       []any
+	}{
+		"of the payload":   {"trigger_workflow", values{"workflow_id": wf, "payload": values{"lead": values{"score": "high"}}}, "invalid", []any{"payload", "lead", "score"}},
+		"of the query":     {"list_workflows", values{"limit": 1000}, "invalid", []any{"limit"}},
+		"of a list":        {"list_runs", values{"status": []string{"completed", "lost"}}, "invalid", []any{"status", 1.0}},
+		"of a graph":       {"create_workflow", values{"name": "x", "graph": json.RawMessage(`{"steps":[{"id":"a","type":"agent","agent":"nobody"}]}`)}, "invalid", []any{"graph", "steps", 0.0, "agent"}},
+		"what is missing":  {"create_workflow", values{"graph": passing}, "invalid", []any{"name"}},
+		"a step's field":   {"create_workflow", values{"name": "x", "graph": json.RawMessage(`{"steps":[{"id":"a","type":"branch","colour":"red"}]}`)}, "invalid", []any{"graph", "steps", 0.0, "colour"}},
+		"the wait":         {"trigger_workflow", values{"workflow_id": wf, "wait_seconds": 61}, "invalid", []any{"wait_seconds"}},
+		"no number":        {"trigger_workflow", values{"workflow_id": wf, "wait_seconds": "soon"}, "invalid", []any{"wait_seconds"}},
+		"the key":          {"trigger_workflow", values{"workflow_id": wf, "idempotency_key": strings.Repeat("x", 300)}, "invalid", []any{"idempotency_key"}},
+		"version":          {"trigger_workflow", values{"workflow_id": wf, "version": 0}, "invalid", []any{"version"}},
+		"depth":            {"trigger_workflow", values{"workflow_id": wf, "payload": json.RawMessage(deep)}, "invalid", []any{}},
+		"NUL":              {"trigger_workflow", values{"workflow_id": wf, "payload": values{"a": "\x00"}}, "invalid", []any{}},
+		"no object at all": {"trigger_workflow", []string{"a"}, "invalid", []any{}},
+		"the cursor":       {"list_runs", values{"cursor": "x"}, "invalid_cursor", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := failedAs(t, s, tc.code, tc.tool, tc.arguments)
+			if tc.loc != nil {
+				require.True(t, slices.ContainsFunc(got["errors"].([]any), func(e any) bool {
+					return slices.Equal(e.(map[string]any)["loc"].([]any), tc.loc)
+				}), "%v", got["errors"])
+			}
+		})
+	}
+}
+
+// Results are what the published schemas say, those of refused calls too.
+func TestResultsFitTheirSchemas(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		s := b.connect(t, b.key)
+		shown := listed(t, s)
+		x := exists(t, s)
+		for _, tool := range tools {
+			schema := compiled(t, shown[tool.name].OutputSchema)
+			good := sample(tool.name)
+			for name := range good {
+				good[name] = x[name]
+			}
+			maps.Copy(good, fills[tool.name])
+			for _, arguments := range []map[string]any{good, sample(tool.name), {"colour": 1}} {
+				res := call(t, s, tool.name, arguments)
+				raw, err := json.Marshal(res.StructuredContent)
+				require.NoError(t, err)
+				v, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+				require.NoError(t, err)
+				require.NoError(t, schema.Validate(v), "%s: %s", tool.name, raw)
+			}
+		}
+	})
+}
+
+// fills are arguments that tools need besides ids.
+var fills = map[string]map[string]any{
+	"create_workflow":       {"name": "x", "graph": passing},
+	"update_workflow_graph": {"graph": passing},
+	"validate_workflow":     {"graph": passing},
+	"create_trigger":        {"type": "schedule", "cron": "0 9 * * 1", "timezone": "Europe/Berlin"},
+	"test_trigger":          {"event": values{"type": "lead.created", "data": values{}}},
+	"send_event":            {"type": "lead.created", "data": values{}},
+}
+
+func TestAnApprovalIsDecided(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		s := b.connect(t, b.key)
+		x := exists(t, s)
+		run := values{"run_id": x["run_id"]}
+		require.Equal(t, "waiting", done(t, s, "get_run", run)["status"])
+		on := done(t, s, "why_run", run)["waiting_on"].([]any)[0].(map[string]any)
+		require.Equal(t, "approval", on["kind"])
+		require.Equal(t, "paused", done(t, s, "pause_run", run)["status"])
+		require.Equal(t, "waiting", done(t, s, "resume_run", run)["status"])
+		decide := values{"run_id": x["run_id"], "step_id": on["step_id"], "comment": "yes", "data": values{"discount": 10}}
+		done(t, s, "approve_step", decide)
+		require.Equal(t, "completed", done(t, s, "get_run", run)["status"])
+		failedAs(t, s, "invalid_state", "reject_step", values{"run_id": x["run_id"], "step_id": "ask"})
+		failedAs(t, s, "invalid_state", "cancel_run", run)
+		again := done(t, s, "rerun_run", run)
+		require.Equal(t, x["run_id"], again["rerun_of"])
+		require.Equal(t, "cancelled", done(t, s, "cancel_run", values{"run_id": again["id"]})["status"])
+	})
+}
+
+func TestACallWithTheSameKeyIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		s := b.connect(t, b.key)
+		wf := workflow(t, s, passing)
+		start := values{"workflow_id": wf, "payload": values{"a": 1}, "idempotency_key": "lead 42"}
+		require.Equal(t, done(t, s, "trigger_workflow", start)["id"], done(t, s, "trigger_workflow", start)["id"])
+		start["payload"] = values{"a": 2}
+		failedAs(t, s, "idempotency_mismatch", "trigger_workflow", start)
+		require.Len(t, done(t, s, "list_runs", nil)["items"], 1)
+	})
+}
+
+func TestPagesAreRead(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), api.Config{})
+	s := b.connect(t, b.key)
+	seen := map[any]bool{}
+	for range 3 {
+		workflow(t, s, passing)
+	}
+	ask := values{"limit": 2, "cursor": nil}
+	for {
+		page := done(t, s, "list_workflows", ask)
+		for _, w := range page["items"].([]any) {
+			seen[w.(map[string]any)["id"]] = true
+		}
+		if page["next_cursor"] == nil {
+			break
+		}
+		ask["cursor"] = page["next_cursor"]
+	}
+	require.Len(t, seen, 3)
+}
+
+func TestAnEventStartsARun(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		s := b.connect(t, b.key)
+		wf := workflow(t, s, passing)
+		trigger := done(t, s, "create_trigger", values{
+			"type": "event", "event_type": "lead.created", "workflow_id": wf, "filter": "event.data.score > 80",
+			"payload": values{"lead_id": "{{ event.data.id }}"},
+		})
+		event := values{"type": "lead.created", "data": values{"id": "lead_42", "score": 90}}
+		trial := done(t, s, "test_trigger", values{"trigger_id": trigger["id"], "event": event})
+		require.Equal(t, values{"matched": true, "reason": nil, "payload": values{"lead_id": "lead_42"}}, trial)
+		require.Empty(t, done(t, s, "list_runs", nil)["items"])
+
+		sent := done(t, s, "send_event", event)
+		matches := done(t, s, "get_event", values{"event_id": sent["id"]})["matches"].([]any)
+		require.Len(t, matches, 1)
+		require.Equal(t, "fired", matches[0].(values)["outcome"])
+		run := done(t, s, "get_run", values{"run_id": matches[0].(values)["run_id"]})
+		require.Equal(t, values{"lead_id": "lead_42"}, run["payload"])
+		require.Equal(t, "event", run["trigger"].(values)["type"])
+
+		require.Equal(t, false, done(t, s, "update_trigger", values{"trigger_id": trigger["id"], "enabled": false})["enabled"])
+		done(t, s, "send_event", event)
+		require.Len(t, done(t, s, "list_runs", values{"trigger_type": []string{"event"}})["items"], 1)
+		require.Len(t, done(t, s, "list_triggers", values{"enabled": false})["items"], 1)
+	})
+}
