@@ -121,9 +121,12 @@ func (c *compiler) wait(n *node, loc func(...any) []any) {
 	case s.Event != nil:
 		n.waitTimeout = c.duration(s.Event.Timeout, 0, 0, loc("event", "timeout")...)
 		if s.Event.Match != "" {
-			scope := c.scope()
-			scope.Event = true
-			n.match = c.program(s.Event.Match, expression.Bool, scope, loc("event", "match")...)
+			m, err := expression.CompileMatch(bare(s.Event.Match), c.scope())
+			if err != nil {
+				c.expressionError(err, loc("event", "match"))
+			} else if n.match = m; len(m.Equalities) > 0 {
+				n.opening = m.Equalities[0].Value.Refs()
+			}
 		}
 		if len(s.Event.Type) > 200 {
 			c.add("limit", "an event type has at most 200 characters", loc("event", "type")...)
@@ -173,13 +176,18 @@ func (c *compiler) duration(s string, def, limit time.Duration, loc ...any) time
 	return d
 }
 
-// program compiles an expression. {{ … }} around all of it is what people write
-// who come from templates, and means the same.
-func (c *compiler) program(src string, kind expression.Kind, scope expression.Scope, loc ...any) *expression.Program {
+// bare takes off the {{ … }} around all of an expression: it is what people write who
+// come from templates, and means the same.
+func bare(src string) string {
 	if t := strings.TrimSpace(src); strings.HasPrefix(t, "{{") && strings.HasSuffix(t, "}}") && strings.Count(t, "{{") == 1 {
-		src = strings.TrimSpace(t[2 : len(t)-2])
+		return strings.TrimSpace(t[2 : len(t)-2])
 	}
-	p, err := expression.Compile(src, scope, kind)
+	return src
+}
+
+// program compiles an expression.
+func (c *compiler) program(src string, kind expression.Kind, scope expression.Scope, loc ...any) *expression.Program {
+	p, err := expression.Compile(bare(src), scope, kind)
 	if err != nil {
 		c.expressionError(err, loc)
 		return nil

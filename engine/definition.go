@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -46,11 +47,15 @@ type node struct {
 
 	waitFor     time.Duration
 	until       *expression.Program
-	match       *expression.Program
+	match       *expression.Match
+	waitsBefore []string      // of a wait for an event: those that come before it
 	waitTimeout time.Duration // of an event or approval wait; 0: none
 
 	// starting is what is read when the step starts.
 	starting expression.Refs
+	// opening is what is read of the match of a wait when it opens, and of its steps
+	// not in earnest: they may end later.
+	opening expression.Refs
 	// following is what is read when the step ends and its direct successors
 	// start: what a plan asks for is asked for in one go.
 	following expression.Refs
@@ -104,13 +109,30 @@ func (d *definition) link() {
 			d.sinks = append(d.sinks, n)
 		}
 		for _, e := range n.out {
-			n.following = n.following.Merge(e.to.starting)
+			n.following = n.following.Merge(e.to.starting).Merge(e.to.opening)
 			if len(e.to.in) > 1 {
 				n.joins = append(n.joins, e.to.id())
 			}
 		}
 	}
 	d.sort()
+	d.linkWaits()
+}
+
+// linkWaits tells each wait for an event which ones come before it.
+func (d *definition) linkWaits() {
+	waits := slices.DeleteFunc(slices.Clone(d.order), func(n *node) bool { return n.def.Event == nil })
+	if len(waits) < 2 {
+		return
+	}
+	before := d.before()
+	for _, n := range waits {
+		for _, w := range waits {
+			if before[n.place].has(w.place) {
+				n.waitsBefore = append(n.waitsBefore, w.id())
+			}
+		}
+	}
 }
 
 // sort fills in sorted and the ranks.

@@ -196,12 +196,6 @@ func (e *Engine) Decide(ctx context.Context, ref store.RunRef, step string, d De
 	return e.answered(ctx, o, "step %q of run %s is not waiting for approval", step, ref.Run)
 }
 
-// Signal hands an event to a wait for it.
-func (e *Engine) Signal(ctx context.Context, ref store.RunRef, step string, s Signal) (*models.Run, error) {
-	o := &op{ref: ref, what: eventArrived{key: theStep(step), event: s.Event}}
-	return e.answered(ctx, o, "step %q of run %s is not waiting for an event", step, ref.Run)
-}
-
 func (e *Engine) answered(ctx context.Context, o *op, otherwise string, args ...any) (*models.Run, error) {
 	if err := e.do(ctx, o); err != nil {
 		return nil, err

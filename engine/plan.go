@@ -41,6 +41,10 @@ type snapshot struct {
 
 	decoded map[stepKey]any // outputs
 	payload any
+	// event is what trigger.event is, once haveEvent says that it was looked for: nil
+	// where it has been pruned.
+	event     map[string]any
+	haveEvent bool
 }
 
 func newSnapshot(run *models.Run) *snapshot {
@@ -69,12 +73,13 @@ func (s *snapshot) apply(p *plan) {
 type needs struct {
 	steps      map[stepKey]bool
 	payload    bool
+	event      bool
 	open       bool
 	iterations map[string]bool
 }
 
 func (n *needs) empty() bool {
-	return len(n.steps) == 0 && !n.payload && !n.open && len(n.iterations) == 0
+	return len(n.steps) == 0 && !n.payload && !n.event && !n.open && len(n.iterations) == 0
 }
 
 // plan is what follows from something that happened. Rows in it are copies, with
@@ -157,10 +162,10 @@ type (
 	deliveryLost struct{ key stepKey }
 	// waitDue is a wait whose time has come.
 	waitDue struct{ key stepKey }
-	// eventArrived wakes a wait for an event.
+	// eventArrived are events that a wait may end with, the first that it is for.
 	eventArrived struct {
-		key   stepKey
-		event json.RawMessage
+		key    stepKey
+		events []*candidate
 	}
 	// decided is a person's answer to an approval.
 	decided struct {

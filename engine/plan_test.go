@@ -262,7 +262,7 @@ func TestEventWaitsTimeOutAlongTheirEdgeOrFail(t *testing.T) {
 	with := `{"steps":[{"id":"w","type":"wait","event":{"type":"reply","timeout":"1h"}},` + step("got") + `,` + step("late") + `],
 		"edges":[{"from":"w","to":"got"},{"from":"w","to":"late","on":"timeout"}]}`
 	s := newSim(t, parseGraph(t, with)).start()
-	s.do(eventArrived{key: theStep("w"), event: json.RawMessage(`{"id":"evt"}`)})
+	s.do(s.event("w", `{"id":"evt"}`))
 	require.Equal(t, map[string]string{"w": "completed", "got": "queued", "late": "skipped"}, s.statuses())
 
 	s = newSim(t, parseGraph(t, with)).start()

@@ -124,7 +124,7 @@ func (s *sim) moves(f fates, failing bool) []func() {
 			case n.def.Approval != nil:
 				s.do(decided{key: k, decision: Decision{Approved: f.roll(k, 0, 3) > 0}})
 			case n.def.Event != nil && f.roll(k, 0, 3) > 0:
-				s.do(eventArrived{key: k, event: json.RawMessage(`{}`)})
+				s.do(s.event(k.id, `{}`))
 			default:
 				if row.WakeAt.After(s.now) {
 					s.now = *row.WakeAt

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
@@ -16,6 +17,7 @@ type reading struct {
 	open     []*runWork
 	all      []*runWork
 	loops    []loopRead
+	events   []*runWork // whose runs read the event that started them
 }
 
 type loopRead struct {
@@ -44,6 +46,13 @@ func (r *reading) payload(rw *runWork) {
 	if rw.snap == nil || !rw.snap.havePayload {
 		r.works[rw.ref] = rw
 		r.payloads[rw.ref] = true
+	}
+}
+
+// event has the event read that started the run, once the run is known.
+func (r *reading) event(rw *runWork) {
+	if rw.snap != nil && rw.snap.run.EventID != nil && !rw.snap.haveEvent && !slices.Contains(r.events, rw) {
+		r.events = append(r.events, rw)
 	}
 }
 
@@ -100,6 +109,18 @@ func (r *reading) expect(rw *runWork, h happening) {
 	if n.following.Payload {
 		r.payload(rw)
 	}
+	if n.following.TriggerEvent {
+		r.event(rw)
+	}
+	if _, ok := h.(eventArrived); ok && n.match != nil {
+		refs := n.match.Refs()
+		for _, ref := range refs.Steps {
+			r.step(rw, theStep(ref.ID), false)
+		}
+		if refs.Payload {
+			r.payload(rw)
+		}
+	}
 }
 
 // foresee gathers what the operations of a group will read, as far as it shows
@@ -149,6 +170,9 @@ func (r *reading) need(rw *runWork) {
 	r.works[rw.ref] = rw
 	if n.payload {
 		r.payload(rw)
+	}
+	if n.event {
+		r.event(rw)
 	}
 	if n.open {
 		r.open = append(r.open, rw)
@@ -203,6 +227,9 @@ func (r *reading) read(ctx context.Context, tx *store.RunTx) error {
 			}
 		}
 	}
+	if err := r.readEvents(ctx, tx); err != nil {
+		return err
+	}
 	for _, rw := range r.open {
 		rows, err := tx.OpenSteps(ctx, rw.ref)
 		if err != nil {
@@ -231,6 +258,28 @@ func (r *reading) read(ctx context.Context, tx *store.RunTx) error {
 			return err
 		}
 		l.rw.add(rows)
+	}
+	return nil
+}
+
+// readEvents reads the events that started runs. One that has been pruned is none.
+func (r *reading) readEvents(ctx context.Context, tx *store.RunTx) error {
+	if len(r.events) == 0 {
+		return nil
+	}
+	var refs []store.EventRef
+	for _, rw := range r.events {
+		refs = append(refs, store.EventRef{Workspace: rw.ref.Workspace, Event: *rw.snap.run.EventID})
+	}
+	found, err := tx.Events(ctx, refs)
+	if err != nil {
+		return err
+	}
+	for i, rw := range r.events {
+		rw.snap.haveEvent = true
+		if ev := found[refs[i]]; ev != nil {
+			rw.snap.event = eventVars(ev)
+		}
 	}
 	return nil
 }

@@ -51,10 +51,13 @@ func (w *walk) vars(refs expression.Refs, loop *loopItem) (expression.Vars, erro
 		}
 		v["steps"] = steps
 	}
+	r := w.readRun()
+	if refs.TriggerEvent && r.EventID != nil && !w.snap.haveEvent {
+		w.need.event, missing = true, true
+	}
 	if missing {
 		return nil, errNeed
 	}
-	r := w.readRun()
 	if refs.Run {
 		v["run"] = map[string]any{"id": string(r.ID), "created_at": r.CreatedAt.Format(time.RFC3339Nano)}
 	}
@@ -62,7 +65,7 @@ func (w *walk) vars(refs expression.Refs, loop *loopItem) (expression.Vars, erro
 		v["workflow"] = map[string]any{"id": string(r.WorkflowID), "name": r.WorkflowName, "version": r.WorkflowVersion}
 	}
 	if refs.Trigger {
-		v["trigger"] = map[string]any{"type": string(r.TriggerType), "id": deref(r.TriggerID), "event": eventOf(r)}
+		v["trigger"] = map[string]any{"type": string(r.TriggerType), "id": deref(r.TriggerID), "event": w.triggerEvent(refs)}
 	}
 	if loop != nil {
 		v["item"], v["index"] = loop.item, loop.index
@@ -87,12 +90,27 @@ func deref[T ~string](p *T) any {
 	return string(*p)
 }
 
-// eventOf is what a run knows of the event that started it.
-func eventOf(r *models.Run) any {
-	if r.EventID == nil {
+// triggerEvent is the event that started the run: null where there is none or it
+// has been pruned. Its id alone is known without reading it.
+func (w *walk) triggerEvent(refs expression.Refs) any {
+	switch id := w.readRun().EventID; {
+	case id == nil:
+		return nil
+	case !refs.TriggerEvent:
+		return map[string]any{"id": string(*id)}
+	case w.snap.event == nil:
 		return nil
 	}
-	return map[string]any{"id": string(*r.EventID)}
+	return w.snap.event
+}
+
+// eventVars is an event as expressions see it. Data that cannot be read, for it is
+// too deep, is null.
+func eventVars(e *models.Event) map[string]any {
+	data, _ := expression.Decode(e.Data)
+	return map[string]any{
+		"id": string(e.ID), "type": e.Type, "source": e.Source, "data": data, "occurred_at": e.OccurredAt.UTC().Format(time.RFC3339Nano),
+	}
 }
 
 func (w *walk) stepVars(ref expression.StepRef) (any, error) {

@@ -25,7 +25,7 @@ type sim struct {
 	events []*models.RunEvent
 	waits  map[string]bool
 	asked  map[string]bool // open approvals that the bus heard of
-	starts map[string]int // how often a step was queued for its first attempt, or opened
+	starts map[string]int  // how often a step was queued for its first attempt, or opened
 	tokens int
 }
 
@@ -270,4 +270,12 @@ func (s *sim) statuses() map[string]string {
 		}
 	}
 	return out
+}
+
+// event is an event that a wait is for, another one each time.
+func (s *sim) event(wait, output string) eventArrived {
+	s.tokens++
+	return eventArrived{key: theStep(wait), events: []*candidate{{
+		event: &models.Event{ID: models.EventID(fmt.Sprintf("evt_%d", s.tokens))}, output: json.RawMessage(output), sure: true,
+	}}}
 }

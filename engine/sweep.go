@@ -42,6 +42,8 @@ func (e *Engine) Sweep(ctx context.Context, limit int) (SweepResult, error) {
 	}
 	errs := e.doAll(ctx, ops)
 	errs = append(errs, e.sweepRuns(ctx, limit, &res))
+	more, err := e.sweepWaits(ctx, limit)
+	errs, res.More = append(errs, err), res.More || more
 	var stuck []store.StepRef
 	for i, o := range ops {
 		if errs[i] != nil && !errors.Is(errs[i], models.ErrUnavailable) && ctx.Err() == nil {

@@ -47,8 +47,14 @@ func (w *walk) openWait(n *node, row *models.Step) error {
 	case n.def.Event != nil:
 		kind = "event"
 		data["event_type"] = n.def.Event.Type
+		key, err := w.matchKey(n)
+		if err != nil {
+			return err
+		}
+		look := w.now.Add(w.rules.redeliver)
 		w.plan.newWaits = append(w.plan.newWaits, &models.Wait{
-			WorkspaceID: row.WorkspaceID, RunID: row.RunID, StepID: row.StepID, EventType: n.def.Event.Type, OpenedAt: w.now,
+			WorkspaceID: row.WorkspaceID, RunID: row.RunID, StepID: row.StepID, EventType: n.def.Event.Type, MatchKey: key,
+			OpenedAt: w.now, AttendAt: &look,
 		})
 	case n.def.Approval != nil:
 		kind = "approval"
@@ -124,7 +130,7 @@ func (w *walk) waiting(k stepKey) (*node, *models.Step, error) {
 		return nil, nil, err
 	}
 	if row == nil || row.Status != models.StepWaiting {
-		return nil, nil, w.refuse("the step is not waiting")
+		return nil, nil, w.refuse(refusedNotWaiting)
 	}
 	return w.def.nodes[k.id], row, nil
 }
@@ -156,20 +162,6 @@ func (w *walk) wake(h waitDue) error {
 	}
 	w.closeWait(row)
 	return w.failStep(n, row, &models.StepError{Code: codeTimeout, Message: "nothing happened before the wait timed out"})
-}
-
-// signal ends a wait for an event with the event as its output. Whether the event
-// is the right one was decided by who found it.
-func (w *walk) signal(h eventArrived) error {
-	n, row, err := w.waiting(h.key)
-	if err != nil || row == nil {
-		return err
-	}
-	if n.def.Event == nil {
-		return w.refuse("the step does not wait for an event")
-	}
-	w.endWait(n, w.change(row), h.event, models.OnSuccess, "")
-	return nil
 }
 
 // decide ends a wait for an approval.

@@ -76,6 +76,9 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 		switch {
 		case n.def.Event != nil:
 			on.Kind, on.Detail = "event", fmt.Sprintf("an event of type %q", n.def.Event.Type)
+			if n.def.Event.Match != "" {
+				on.Detail += " for which " + bare(n.def.Event.Match)
+			}
 		case n.def.Type.Executed():
 			on.Kind, on.Detail = "approval", "a person's decision: it may or may not have acted when its worker was lost; "+
 				"approve to do it again, reject to let it fail"

@@ -39,6 +39,8 @@ type dialect interface {
 	inRunTx(ctx context.Context, s *Store, fn func(tx *RunTx) error) error
 	// prepared fits a query with $1, $2 … to the driver, so that it is prepared once.
 	prepared(query string, args []any) (string, []any)
+	// waitGroups is the statement of WaitGroups.
+	waitGroups() string
 	// renew moves the end of leases and gives the tokens of those still held.
 	renew(ctx context.Context, tx bun.Tx, rows []leaseRow, worker string, until time.Time, tokens *[]string) error
 	// forUpdate locks the selected rows. On SQLite a transaction that writes is

@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"reflect"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -61,11 +63,48 @@ func (s *Store) get(ctx context.Context, dest any, query string, keys ...string)
 	return rows.Err()
 }
 
+// errEnough ends the reading of rows well.
+var errEnough = errors.New("enough rows")
+
+// rows reads by a statement of a fixed text, on the engine's connections, whose plans
+// go by indexes. Lists of text are one argument. each may end it with errEnough.
+func (s *Store) rows(ctx context.Context, query string, each func(*sql.Rows) error, args ...any) error {
+	for _, a := range args {
+		if text, ok := a.(string); ok && (strings.ContainsRune(text, 0) || !utf8.ValidString(text)) {
+			return nil // as in get
+		}
+	}
+	query, args = s.dialect.prepared(query, args)
+	s.statements.Add(1)
+	rows, err := s.engine.DB.QueryContext(ctx, query, args...)
+	if err != nil {
+		return s.err(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			if errors.Is(err, errEnough) {
+				return nil
+			}
+			return s.err(err)
+		}
+	}
+	return s.err(rows.Err())
+}
+
 func (postgres) prepared(query string, args []any) (string, []any) {
 	return query, append([]any{pgx.QueryExecModeCacheStatement}, args...)
 }
 
 // SQLite numbers its parameters with another sign.
 func (sqliteDialect) prepared(query string, args []any) (string, []any) {
+	for i, a := range args {
+		switch v := a.(type) {
+		case []string: // for json_each
+			args[i] = string(marshalled(&v))
+		case time.Time:
+			args[i] = v.UTC().Format("2006-01-02 15:04:05.999999-07:00") // as bun writes it
+		}
+	}
 	return strings.ReplaceAll(query, "$", "?"), args
 }

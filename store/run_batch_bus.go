@@ -69,7 +69,7 @@ var insertBusEvents = func() string {
 		names[i], values[i] = f.name, columns[f.name]
 	}
 	n := len(busEventFields)
-	any := func(condition string) string {
+	anybody := func(condition string) string {
 		one := func(table, rest string) string {
 			return "(SELECT true FROM " + table + " AS l WHERE l.workspace_id = w.id AND " + condition + rest + " LIMIT 1)"
 		}
@@ -80,9 +80,9 @@ var insertBusEvents = func() string {
 heard AS MATERIALIZED (SELECT w.id, cover.type FROM w CROSS JOIN unnest($%d::text[], $%d::text[]) AS cover (type, pattern) WHERE %s),
 kept AS (INSERT INTO events (%s) SELECT %s FROM %s RETURNING id, attend_at)
 SELECT id FROM kept WHERE attend_at IS NOT NULL`,
-		n+1, any("l.event_type >= '"+lifecycleFrom+"' AND l.event_type < '"+lifecycleTo+"'"),
-		any("l.event_type = ANY ('{"+strings.Join(lifecycleShort, ",")+"}')"),
-		n+2, n+3, any("l.event_type = cover.pattern"),
+		n+1, anybody("l.event_type >= '"+lifecycleFrom+"' AND l.event_type < '"+lifecycleTo+"'"),
+		anybody("l.event_type = ANY ('{"+strings.Join(lifecycleShort, ",")+"}')"),
+		n+2, n+3, anybody("l.event_type = cover.pattern"),
 		strings.Join(names, ", "), strings.Join(values, ", "), from)
 }()
 
