@@ -128,6 +128,7 @@ type API struct {
 	limiter    *limiter
 	strangers  *localLimiter // requests without a live key, by address
 	feeds      *feeds
+	places     *places // of streams
 	metrics    *metrics
 	proxies    []netip.Prefix
 	sessionKey []byte
@@ -172,7 +173,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 		shared = nil // there is one process, so it need not ask anybody
 	}
 	a.limiter = newLimiter(a.cfg.RateLimit, shared, newLocalLimiter(a.cfg.RateLimit, time.Now), a.log)
-	a.feeds = newFeeds(a.store, deps.Hub, a.log)
+	a.feeds, a.places = newFeeds(a.store, deps.Hub, a.log), newPlaces()
 	if err := a.assemble(); err != nil {
 		return nil, err
 	}

@@ -24,6 +24,9 @@ func (a *API) chain(r route) huma.Middlewares {
 		fromOutside(a.limitRate),
 		a.requireScope(r),
 	}
+	if r.has(follows) || r.has(streams) {
+		links = append(links, a.takePlace)
+	}
 	if r.has(follows) {
 		links = append(links, a.follow) // outside of idempotency, which keeps the plain answer
 	}

@@ -52,8 +52,8 @@ func (a *API) openStream(ctx context.Context, in *streamRequest) (*huma.StreamRe
 		// All is seen. A browser that is told so does not connect again.
 		return &huma.StreamResponse{Body: func(hc huma.Context) { hc.SetStatus(http.StatusNoContent) }}, nil
 	}
-	after = min(after, run.LastSeq)
-	return &huma.StreamResponse{Body: func(hc huma.Context) { a.streamRun(humafiber.Unwrap(hc), ref, after) }}, nil
+	after, key := min(after, run.LastSeq), caller(ctx).ID
+	return &huma.StreamResponse{Body: func(hc huma.Context) { a.streamRun(humafiber.Unwrap(hc), key, ref, after) }}, nil
 }
 
 // follow lets the answer to what started a run be the run itself: its stream, or
@@ -71,7 +71,7 @@ func (a *API) follow(hc huma.Context, next func(huma.Context)) {
 	ref := store.RunRef{Workspace: workspace(hc.Context()), Run: models.RunID(id)}
 	if accepts(c.Get(fiber.HeaderAccept), eventStream) {
 		c.Response().ResetBody()
-		a.streamRun(c, ref, 0)
+		a.streamRun(c, caller(hc.Context()).ID, ref, 0)
 		return
 	}
 	if wait := preferredWait(c.Get("Prefer")); wait > 0 {

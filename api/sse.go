@@ -29,8 +29,8 @@ const (
 
 // streamRun makes the run's log the answer: what comes after a seq, then what
 // happens, until the log ends. What the writer needs is taken out of c here, for c
-// is another request's by the time it runs.
-func (a *API) streamRun(c *fiber.Ctx, ref store.RunRef, after int64) {
+// is another request's by the time it runs. It gives back the place that key has taken.
+func (a *API) streamRun(c *fiber.Ctx, key models.KeyID, ref store.RunRef, after int64) {
 	c.Status(fiber.StatusOK)
 	c.Set(fiber.HeaderContentType, eventStream)
 	c.Set(fiber.HeaderCacheControl, "no-store")
@@ -40,6 +40,7 @@ func (a *API) streamRun(c *fiber.Ctx, ref store.RunRef, after int64) {
 	a.metrics.streams.Inc()
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer a.metrics.streams.Dec()
+		defer a.places.giveBack(key)
 		defer func() { // nobody else is there to catch it
 			if r := recover(); r != nil {
 				a.log.ErrorContext(ctx, "stream panicked", slog.Any("panic", r), slog.String("stack", string(debug.Stack())))

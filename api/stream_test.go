@@ -405,3 +405,49 @@ func TestBadPlacesToResumeAt(t *testing.T) {
 	require.Equal(t, 422, b.call(t, "GET", "/runs/"+run+"/stream?after=x", "").status)
 	require.Equal(t, 422, b.call(t, "GET", "/runs/"+run+"/events?after=-1", "").status)
 }
+
+func TestAKeyHasSoManyStreamsAndNoMore(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), options{})
+	b.api.places.most, b.api.feeds.heartbeat = 2, 10*time.Millisecond
+	wf, done := b.workflow(t, waiting), b.run(t, passing)
+	trigger := "/workflows/" + wf + "/trigger"
+	// What does not become a stream keeps no place.
+	last := b.call(t, "GET", "/runs/"+done+"/events?limit=200", "").get(t, "items")
+	for range 3 {
+		require.Equal(t, 404, b.call(t, "GET", "/runs/run_1/stream", "").status)
+		require.Equal(t, 422, b.call(t, "GET", "/runs/"+done+"/stream?after=x", "").status)
+		require.Equal(t, 204, b.call(t, "GET", "/runs/"+done+"/stream?after="+sprint(len(last.([]any))), "").status)
+		require.Equal(t, 422, b.call(t, "POST", trigger, `{"x":1}`, "Accept", eventStream).status)
+		require.Equal(t, 200, b.call(t, "GET", "/runs/"+done+"/stream", "").status, "this one has ended")
+	}
+	at := b.listen(t)
+	open := []*sseClient{b.connect(t, at, "POST", trigger, "Accept", eventStream), b.connect(t, at, "POST", trigger, "Accept", eventStream)}
+	for _, c := range open {
+		require.Equal(t, 200, c.resp.StatusCode)
+		_, ok := c.next()
+		require.True(t, ok)
+	}
+	before := len(b.call(t, "GET", "/runs", "").get(t, "items").([]any))
+	for _, got := range []answer{
+		b.call(t, "GET", "/runs/"+done+"/stream", ""), b.call(t, "POST", trigger, "", "Accept", eventStream, "Idempotency-Key", "k"),
+	} {
+		require.Equal(t, 429, got.status, got.body)
+		require.Equal(t, "rate_limited", got.str(t, "code"))
+		require.NotEmpty(t, got.header.Get("Retry-After"))
+	}
+	require.Len(t, b.call(t, "GET", "/runs", "").get(t, "items"), before, "a run that cannot be followed is not started")
+	require.Equal(t, 202, b.call(t, "POST", trigger, "").status, "other requests need no place")
+	other := b.newKey(t, b.ws, models.ScopeAll)
+	require.Equal(t, 200, b.as(t, other, "GET", "/runs/"+done+"/stream", "").status, "nor does another key")
+	open[0].close()
+	require.Eventually(t, func() bool {
+		return b.call(t, "GET", "/runs/"+done+"/stream", "").status == 200
+	}, 5*time.Second, 10*time.Millisecond, "a client that leaves makes room")
+	open[1].close()
+	require.Eventually(t, func() bool {
+		b.api.places.mu.Lock()
+		defer b.api.places.mu.Unlock()
+		return len(b.api.places.taken) == 0
+	}, 5*time.Second, 10*time.Millisecond)
+}
