@@ -22,7 +22,7 @@ type buildInfo struct {
 }
 
 type readiness struct {
-	Status string           `json:"status"` // ok or unavailable
+	Status string           `json:"status"` // ok, degraded or unavailable
 	Checks map[string]check `json:"checks"`
 }
 
@@ -39,22 +39,28 @@ func (a *API) showBuild(c *fiber.Ctx) error {
 	return writeJSON(c, fiber.StatusOK, buildInfo{a.deps.Version, a.deps.Commit, runtime.Version()})
 }
 
-// readyz asks every part this process needs, side by side.
+// part is something that readiness asks for.
+type part struct {
+	ask  func(context.Context) error
+	fail string
+	// spare: requests are answered without it, if more slowly, so that its absence is
+	// told but is no reason to send them elsewhere.
+	spare bool
+}
+
+// readyz asks every part this process works with, side by side.
 func (a *API) readyz(c *fiber.Ctx) error {
 	ctx, stop := context.WithTimeout(c.UserContext(), healthPatience)
 	defer stop()
-	parts := map[string]struct {
-		ask  func(context.Context) error
-		fail string
-	}{
-		"database":   {a.store.Ping, "cannot be reached"},
-		"migrations": {a.store.CheckSchema, "the schema is not that of this version; run flows migrate up"},
+	parts := map[string]part{
+		"database":   {ask: a.store.Ping, fail: "cannot be reached"},
+		"migrations": {ask: a.store.CheckSchema, fail: "the schema is not that of this version; run flows migrate up"},
 	}
 	if a.redis != nil {
-		parts["redis"] = struct {
-			ask  func(context.Context) error
-			fail string
-		}{func(ctx context.Context) error { return a.redis.Ping(ctx).Err() }, "cannot be reached"}
+		parts["redis"] = part{
+			ask:  func(ctx context.Context) error { return a.redis.Ping(ctx).Err() },
+			fail: "cannot be reached: steps begin later, and each process limits rates by itself", spare: true,
+		}
 	}
 	out := readiness{Status: "ok", Checks: map[string]check{}}
 	var (
@@ -70,13 +76,19 @@ func (a *API) readyz(c *fiber.Ctx) error {
 				out.Checks[name] = check{Status: "ok"}
 				return
 			}
-			a.log.WarnContext(ctx, "not ready", partAttr(name), obs.Err(err))
-			out.Status, out.Checks[name] = "unavailable", check{"unavailable", part.fail}
+			a.log.WarnContext(ctx, "a part is away", partAttr(name), obs.Err(err))
+			out.Checks[name] = check{"unavailable", part.fail}
+			switch {
+			case !part.spare:
+				out.Status = "unavailable"
+			case out.Status == "ok":
+				out.Status = "degraded"
+			}
 		})
 	}
 	wg.Wait()
 	status := fiber.StatusOK
-	if out.Status != "ok" {
+	if out.Status == "unavailable" {
 		status = fiber.StatusServiceUnavailable
 	}
 	return writeJSON(c, status, out)
