@@ -119,6 +119,7 @@ func (a *app) openStore(ctx context.Context) (err error) {
 }
 
 func (a *app) openBroker(ctx context.Context) (err error) {
+	tellOfRedis(a.log)
 	a.broker, err = broker.Open(broker.Config{URL: a.cfg.RedisURL, Log: a.log}) //nolint:contextcheck // it lives on when the start is over
 	if err != nil {
 		return fmt.Errorf("FLOWS_REDIS_URL is not valid (its value is a secret and is not shown): %w", err)
