@@ -20,6 +20,7 @@ import (
 // Engine is what the bus asks of the engine.
 type Engine interface {
 	Start(ctx context.Context, req engine.StartRequest) (*models.Run, error)
+	MatchWaits(ctx context.Context, ev *models.Event) (woken int, err error)
 }
 
 var _ Engine = (*engine.Engine)(nil)

@@ -33,6 +33,7 @@ func (b *Bus) Match(ctx context.Context, ws models.WorkspaceID, events ...models
 	for _, e := range rows {
 		m.occasions = append(m.occasions, &occasion{Event: e})
 	}
+	m.waits(ctx)
 	if err := m.listeners(ctx); err != nil {
 		return err
 	}
@@ -86,6 +87,15 @@ func covers(pattern, typ string) bool {
 		return len(typ) >= n && typ[:n] == pattern[:n]
 	}
 	return pattern == typ
+}
+
+// waits brings the events to the waits of runs.
+func (m *matching) waits(ctx context.Context) {
+	for _, o := range m.occasions {
+		if _, err := m.bus.deps.Engine.MatchWaits(ctx, o.Event); err != nil {
+			m.failed[o.ID] = err
+		}
+	}
 }
 
 // listeners brings the events to the triggers that listen for their types.

@@ -156,7 +156,7 @@ func (a *app) openEngine(context.Context) (err error) {
 		return err
 	}
 	a.engine, err = engine.New(engine.Deps{ //nolint:contextcheck // it lives on when the start is over
-		Store: a.store, Clock: a.clock, Enqueuer: a.deliverer, Notifier: notifier{a.hub, a.broker},
+		Store: a.store, Clock: a.clock, Enqueuer: a.deliverer, Jobs: a.deliverer, Notifier: notifier{a.hub, a.broker},
 		Catalogue: catalogue{a.registry}, Log: a.log,
 	}, engine.Config{})
 	return err
