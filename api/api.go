@@ -230,6 +230,8 @@ func (a *API) assemble() error {
 	ownErrors()
 	h := humafiber.New(a.app, humaConfig(a.deps.Version))
 	registerShapes(h.OpenAPI().Components.Schemas)
+	a.app.Post(base+"/triggers", a.noteOrigin)
+	a.app.Post(hooksPath+":token", a.receiveHook)
 	a.huma, a.table = h, map[string]route{}
 	for _, r := range a.routes() {
 		a.table[r.name] = r

@@ -42,6 +42,8 @@ func actions(x things) map[string]struct {
 		"reject-step":      {"", "", 200},
 		"cancel-run":       {"", "", 200},
 		"create-trigger":   {"/triggers", p(`{"type":"event","event_type":"lead.created","workflow_id":"{wf}"}`), 201},
+		"rotate-secret":    {p("/triggers/{outbound}/rotate-secret"), "", 200},
+		"redeliver":        {p("/deliveries/{delivery}/redeliver"), "", 202},
 		"send-event":       {"/events", `{"type":"lead.lost","data":{}}`, 202},
 		"send-events":      {"/events/batch", `{"items":[{"type":"lead.lost","data":{}},{"type":"flow.made.up","data":{}}]}`, 202},
 		"test-action":      {"/connectors/core/actions/set/test", `{"input":{"a":1}}`, 200},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
@@ -14,7 +15,7 @@ import (
 )
 
 // things are ids of one workspace, by what stands in a route's path.
-type things struct{ workflow, run, agent, key, trigger, event string }
+type things struct{ workflow, run, agent, key, trigger, event, outbound, delivery string }
 
 // isolationCase says how a route is asked for a thing of another workspace. A
 // route without one fails the test: new routes have to be thought about.
@@ -30,7 +31,7 @@ type isolationCase struct {
 
 func at(path string) func(things) string {
 	return func(x things) string {
-		return strings.NewReplacer("{wf}", x.workflow, "{run}", x.run, "{agent}", x.agent, "{key}", x.key, "{trigger}", x.trigger, "{event}", x.event).Replace(path)
+		return strings.NewReplacer("{wf}", x.workflow, "{run}", x.run, "{agent}", x.agent, "{key}", x.key, "{trigger}", x.trigger, "{event}", x.event, "{outbound}", x.outbound, "{delivery}", x.delivery).Replace(path)
 	}
 }
 
@@ -69,6 +70,9 @@ var isolation = map[string]isolationCase{
 	"get-trigger":       {path: at("/triggers/{trigger}")},
 	"update-trigger":    {path: at("/triggers/{trigger}"), body: at(`{"enabled":false}`)},
 	"delete-trigger":    {path: at("/triggers/{trigger}")},
+	"list-deliveries":   {path: at("/triggers/{outbound}/deliveries")},
+	"rotate-secret":     {path: at("/triggers/{outbound}/rotate-secret")},
+	"redeliver":         {path: at("/deliveries/{delivery}/redeliver")},
 	"list-ticks":        {path: at("/triggers/{trigger}/ticks")},
 	"test-trigger":      {path: at("/triggers/{trigger}/test"), body: at(`{"event":{"type":"lead.created","data":{}}}`)},
 	"send-event":        {none: true},
@@ -96,7 +100,7 @@ func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
 	each(t, options{}, func(t *testing.T, b *bundle) {
 		theirs := b.things(t)
 		never := things{
-			ids.New("wf"), ids.New("run"), "agent-of-nobody", ids.New("key"), ids.New("trg"), ids.New("evt"),
+			ids.New("wf"), ids.New("run"), "agent-of-nobody", ids.New("key"), ids.New("trg"), ids.New("evt"), ids.New("trg"), ids.New("dlv"),
 		}
 		stranger := b.newKey(t, b.workspace(t), models.ScopeAll)
 		for _, r := range b.api.routes() {
@@ -116,7 +120,7 @@ func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
 			got, want := ask(theirs), ask(never)
 			blank := func(a answer, x things) string {
 				s := requestIDPart.ReplaceAllString(a.body, "")
-				return strings.NewReplacer(x.workflow, "ID", x.run, "ID", x.agent, "ID", x.key, "ID", x.trigger, "ID", x.event, "ID").Replace(s)
+				return strings.NewReplacer(x.workflow, "ID", x.run, "ID", x.agent, "ID", x.key, "ID", x.trigger, "ID", x.event, "ID", x.outbound, "ID", x.delivery, "ID").Replace(s)
 			}
 			if !c.inside {
 				require.Equal(t, 404, got.status, r.name)
@@ -153,6 +157,14 @@ func (b *bundle) things(t *testing.T) things {
 	got = b.call(t, "POST", "/events", `{"type":"lead.created","data":{}}`)
 	require.Equal(t, 202, got.status, got.body)
 	x.event = got.str(t, "id")
+	got = b.call(t, "POST", "/triggers", `{"type":"event","event_type":"nobody.sends","target_type":"webhook","url":"https://example.com/hook"}`)
+	require.Equal(t, 201, got.status, got.body)
+	x.outbound, x.delivery = got.str(t, "id"), ids.New(models.DeliveryPrefix)
+	now := time.Now().UTC()
+	require.NoError(t, b.store.For(b.ws).AddDelivery(t.Context(), &models.Delivery{
+		ID: models.DeliveryID(x.delivery), TriggerID: models.TriggerID(x.outbound), EventID: models.EventID(x.event),
+		Status: models.DeliveryPending, AttendAt: &now, CreatedAt: now,
+	}))
 	return x
 }
 

@@ -61,6 +61,10 @@ func (a *API) routes() []route {
 		{get, base + "/triggers/{id}/ticks", flowsRead, 0, "list-ticks", "Tell what became of every time a schedule was due", bind(a.listTicks)},
 		{post, base + "/triggers/{id}/test", flowsRead, 0, "test-trigger", "Tell what an event would mean to a trigger, without firing it", bind(a.testTrigger)},
 
+		{get, base + "/triggers/{id}/deliveries", flowsRead, 0, "list-deliveries", "List what was sent to the address of a trigger", bind(a.listDeliveries)},
+		{post, base + "/triggers/{id}/rotate-secret", flowsWrite, acts | secret, "rotate-secret", "Give a trigger a new secret; it is shown this once", bind(a.rotateSecret)},
+		{post, base + "/deliveries/{id}/redeliver", flowsWrite, acts | accepted, "redeliver", "Send a webhook again", bind(a.redeliver)},
+
 		{post, base + "/events", eventsWrite, acts | accepted, "send-event", "Send an event", bind(a.sendEvent)},
 		{post, base + "/events/batch", eventsWrite, acts | accepted, "send-events", "Send up to 500 events", bind(a.sendEvents)},
 		{get, base + "/events", flowsRead, 0, "list-events", "List events", bind(a.listEvents)},

@@ -25,6 +25,7 @@ import (
 	"github.com/10ex/flows/internal/clock"
 	"github.com/10ex/flows/internal/egress"
 	"github.com/10ex/flows/internal/ids"
+	"github.com/10ex/flows/internal/seal"
 	"github.com/10ex/flows/internal/testkit"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
@@ -105,7 +106,11 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 		Log: testkit.Logger(t),
 	}, engine.Config{})
 	require.NoError(t, err)
-	b.bus, err = bus.New(bus.Deps{Store: s, Engine: b.engine, Clock: clock.System{}, Jobs: b, Log: testkit.Logger(t)}, bus.Config{})
+	ring, err := seal.New(make([]byte, seal.KeySize))
+	require.NoError(t, err)
+	b.bus, err = bus.New(bus.Deps{
+		Store: s, Engine: b.engine, Clock: clock.System{}, Jobs: b, Seal: ring, Egress: guarded, Log: testkit.Logger(t),
+	}, bus.Config{})
 	require.NoError(t, err)
 	runner, err := agents.New(agents.Deps{Egress: guarded})
 	require.NoError(t, err)

@@ -18,8 +18,9 @@ import (
 type Bus interface {
 	Publish(ctx context.Context, ws models.WorkspaceID, events []*models.Event) ([]bus.Receipt, error)
 	CreateTrigger(ctx context.Context, ws models.WorkspaceID, trg *models.Trigger) (*bus.Created, error)
-	UpdateTrigger(ctx context.Context, ws models.WorkspaceID, id models.TriggerID, fn func(*models.Trigger)) (*models.Trigger, error)
+	UpdateTrigger(ctx context.Context, ws models.WorkspaceID, id models.TriggerID, fn func(*models.Trigger) error) (*models.Trigger, error)
 	TestTrigger(ctx context.Context, ws models.WorkspaceID, id models.TriggerID, e *models.Event) (*bus.Trial, error)
+	Hooks
 }
 
 var _ Bus = (*bus.Bus)(nil)
@@ -74,6 +75,7 @@ func unlessEmpty(s string) *string {
 type NewTrigger struct {
 	Trigger
 	Secret *string `json:"secret,omitempty" doc:"Signs what goes out, or proves what comes in; shown this once"`
+	Token  *string `json:"token,omitempty" doc:"Of type webhook: the end of its url, which nobody else knows; shown this once"`
 }
 
 type newTriggerAnswer struct {
@@ -117,7 +119,8 @@ type createTriggerRequest struct {
 		Timezone   string          `json:"timezone,omitempty" doc:"Of type schedule: an IANA zone"`
 		Missed     string          `json:"missed,omitempty" enum:"skip,latest,all" doc:"Of type schedule: what becomes of ticks that nobody was there for"`
 		URL        string          `json:"url,omitempty" doc:"Where a webhook goes out to"`
-		Verify     string          `json:"verify,omitempty" enum:"none,10ex,standard,github,stripe,slack" doc:"Of type webhook: how it proves where it comes from"`
+		Verify     string          `json:"verify,omitempty" enum:"none,10ex,standard,github,stripe,slack" doc:"Of type webhook: how it proves where it comes from; 10ex if not given"`
+		Secret     string          `json:"secret,omitempty" minLength:"16" maxLength:"256" doc:"Of webhooks that come in or go out: one that was made elsewhere; a new one if not given"`
 		Enabled    *bool           `json:"enabled,omitempty" doc:"true if not given"`
 	}
 }
@@ -125,13 +128,19 @@ type createTriggerRequest struct {
 func (a *API) createTrigger(ctx context.Context, in *createTriggerRequest) (*newTriggerAnswer, error) {
 	b := in.Body
 	trg := &models.Trigger{
-		ID: models.TriggerID(ids.Make(ctx, models.TriggerPrefix)), Name: b.Name, Type: models.TriggerKind(b.Type), TargetType: models.TargetType(b.TargetType),
+		WorkspaceID: workspace(ctx),
+		ID:          models.TriggerID(ids.Make(ctx, models.TriggerPrefix)), Name: b.Name, Type: models.TriggerKind(b.Type), TargetType: models.TargetType(b.TargetType),
 		Source: b.Source, EventType: b.EventType, Filter: b.Filter, Payload: orNil(b.Payload), Dedupe: b.Dedupe.model(),
 		Cron: b.Cron, Timezone: b.Timezone, Missed: models.MissedPolicy(b.Missed),
 		URL: b.URL, Verify: models.VerifyKind(b.Verify), Enabled: b.Enabled == nil || *b.Enabled,
 	}
 	if b.WorkflowID != "" {
 		trg.WorkflowID = new(models.WorkflowID(b.WorkflowID))
+	}
+	if b.Secret != "" {
+		if err := a.bus.SetSecret(trg, b.Secret); err != nil {
+			return nil, under(err, "body")
+		}
 	}
 	made, err := a.bus.CreateTrigger(ctx, workspace(ctx), trg)
 	if err != nil {
@@ -142,7 +151,9 @@ func (a *API) createTrigger(ctx context.Context, in *createTriggerRequest) (*new
 		Body:     NewTrigger{Trigger: showTrigger(made.Trigger), Secret: unlessEmpty(made.Secret)},
 	}
 	if made.Token != "" {
-		out.Body.URL = new(base + "/hooks/" + made.Token)
+		out.Body.Token = &made.Token
+		url := hookURL(ctx, made.Token)
+		out.Body.URL = &url
 	}
 	return out, nil
 }
@@ -244,6 +255,8 @@ type patchTriggerRequest struct {
 		Timezone  *string               `json:"timezone,omitempty"`
 		Missed    *string               `json:"missed,omitempty" enum:"skip,latest,all"`
 		URL       *string               `json:"url,omitempty"`
+		Verify    *string               `json:"verify,omitempty" enum:"none,10ex,standard,github,stripe,slack"`
+		Secret    *string               `json:"secret,omitempty" minLength:"16" maxLength:"256" doc:"One that was made elsewhere; the one before no longer counts"`
 		Enabled   *bool                 `json:"enabled,omitempty"`
 	}
 }
@@ -254,7 +267,7 @@ func (a *API) patchTrigger(ctx context.Context, in *patchTriggerRequest) (*trigg
 		return nil, err
 	}
 	b := &in.Body
-	t, err := a.bus.UpdateTrigger(ctx, workspace(ctx), id, func(t *models.Trigger) {
+	t, err := a.bus.UpdateTrigger(ctx, workspace(ctx), id, func(t *models.Trigger) error {
 		for to, from := range map[*string]*string{&t.Name: b.Name, &t.EventType: b.EventType, &t.Cron: b.Cron, &t.Timezone: b.Timezone, &t.URL: b.URL} {
 			if from != nil {
 				*to = *from
@@ -272,6 +285,13 @@ func (a *API) patchTrigger(ctx context.Context, in *patchTriggerRequest) (*trigg
 		into(b.Source, &t.Source, text)
 		into(b.Filter, &t.Filter, text)
 		into(b.Dedupe, &t.Dedupe, (*triggerDedupe).model)
+		if b.Verify != nil {
+			t.Verify = models.VerifyKind(*b.Verify)
+		}
+		if b.Secret != nil {
+			return a.bus.SetSecret(t, *b.Secret)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, under(err, "body")

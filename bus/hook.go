@@ -112,6 +112,10 @@ func (h *Hook) Form() bool {
 	return err == nil && media == "application/x-www-form-urlencoded"
 }
 
+// Silent tells whether the sender would show the answer to people: Slack does with that
+// to a command or a button.
+func (h *Hook) Silent() bool { return h.trigger.Verify == models.VerifySlack && h.Form() }
+
 // Challenge is what Slack wants to be told back when it gets to know the address.
 // Such a request is no event.
 func (h *Hook) Challenge() (string, bool) {
@@ -124,9 +128,12 @@ func (h *Hook) Challenge() (string, bool) {
 // Receive keeps a webhook as an event and has its trigger fired. When it returns the
 // event is stored for good. A delivery that was there before is a duplicate.
 func (b *Bus) Receive(ctx context.Context, h *Hook) (Receipt, error) {
-	data, err := h.data()
+	data, err := h.Data()
 	if err != nil {
 		return Receipt{}, err
+	}
+	if !json.Valid(data) {
+		return Receipt{}, &models.InvalidError{Fields: []models.FieldError{{Loc: []any{}, Msg: "is not JSON", Type: "invalid"}}}
 	}
 	e := &models.Event{Source: SourceWebhook, Type: h.eventType(), Data: data, TriggerID: &h.trigger.ID}
 	if h.id != "" {
@@ -161,9 +168,10 @@ func (h *Hook) eventType() string {
 
 var errBody = errors.New("webhook body")
 
-// data is the body as an event's data: JSON as it is, a form as an object of its
-// fields, each a text, or a list of texts where it comes more than once.
-func (h *Hook) data() (json.RawMessage, error) {
+// Data is the body as an event's data: JSON as it is, a form as an object of its
+// fields, each a text, or a list of texts where it comes more than once. Whether it is
+// JSON at all has not been looked at.
+func (h *Hook) Data() (json.RawMessage, error) {
 	if len(h.body) > MaxEventData {
 		return nil, fmt.Errorf("the body of a webhook: %w", models.ErrTooLarge)
 	}
@@ -175,7 +183,7 @@ func (h *Hook) data() (json.RawMessage, error) {
 	}
 	fields, err := url.ParseQuery(string(h.body))
 	if err != nil {
-		return nil, &models.InvalidError{Fields: []models.FieldError{{Loc: []any{"body"}, Msg: "is not a form", Type: "invalid"}}}
+		return nil, &models.InvalidError{Fields: []models.FieldError{{Loc: []any{}, Msg: "is not a form", Type: "invalid"}}}
 	}
 	object := make(map[string]any, len(fields))
 	for name, values := range fields {

@@ -217,11 +217,11 @@ func TestChangingATriggerKeepsItsNextTickUnlessTheScheduleChanges(t *testing.T) 
 		trg := c.schedule(b, "0 9 * * *", "")
 		c.clock.Advance(time.Minute) // it is due, and nobody has looked yet
 		due := *trg.NextFireAt
-		after, err := b.UpdateTrigger(ctx, c.ws, trg.ID, func(t *models.Trigger) { t.Name = "mornings" })
+		after, err := b.UpdateTrigger(ctx, c.ws, trg.ID, func(t *models.Trigger) error { t.Name = "mornings"; return nil })
 		require.NoError(t, err)
 		require.Equal(t, due, *after.NextFireAt)
 
-		after, err = b.UpdateTrigger(ctx, c.ws, trg.ID, func(t *models.Trigger) { t.Enabled = false })
+		after, err = b.UpdateTrigger(ctx, c.ws, trg.ID, func(t *models.Trigger) error { t.Enabled = false; return nil })
 		require.NoError(t, err)
 		require.Nil(t, after.NextFireAt)
 		_, _, err = b.FireDue(ctx, 10)
@@ -229,10 +229,10 @@ func TestChangingATriggerKeepsItsNextTickUnlessTheScheduleChanges(t *testing.T) 
 		require.Empty(t, c.ticks(trg))
 
 		c.clock.Advance(time.Hour)
-		after, err = b.UpdateTrigger(ctx, c.ws, trg.ID, func(t *models.Trigger) { t.Enabled = true })
+		after, err = b.UpdateTrigger(ctx, c.ws, trg.ID, func(t *models.Trigger) error { t.Enabled = true; return nil })
 		require.NoError(t, err)
 		require.Equal(t, due.Add(24*time.Hour), *after.NextFireAt, "what was due while it was disabled is not made up for")
-		_, err = b.UpdateTrigger(ctx, c.ws, trg.ID, func(t *models.Trigger) { t.Cron = "61 * * * *" })
+		_, err = b.UpdateTrigger(ctx, c.ws, trg.ID, func(t *models.Trigger) error { t.Cron = "61 * * * *"; return nil })
 		var invalid *models.InvalidError
 		require.ErrorAs(t, err, &invalid)
 		require.Equal(t, []any{"cron"}, invalid.Fields[0].Loc)

@@ -184,10 +184,12 @@ func (b *Bus) checkWorkflow(ctx context.Context, ws models.WorkspaceID, trg *mod
 // UpdateTrigger lets fn change a trigger, and checks what comes of it. What a
 // trigger is does not change: its type, target and workflow stay. fn may be called
 // twice and must not wait for anything.
-func (b *Bus) UpdateTrigger(ctx context.Context, ws models.WorkspaceID, id models.TriggerID, fn func(*models.Trigger)) (*models.Trigger, error) {
+func (b *Bus) UpdateTrigger(ctx context.Context, ws models.WorkspaceID, id models.TriggerID, fn func(*models.Trigger) error) (*models.Trigger, error) {
 	return b.store.For(ws).UpdateTrigger(ctx, id, b.now(), func(trg *models.Trigger) error {
 		was := *trg
-		fn(trg)
+		if err := fn(trg); err != nil {
+			return err
+		}
 		trg.Type, trg.TargetType, trg.WorkflowID = was.Type, was.TargetType, was.WorkflowID
 		if trg.Enabled && !was.Enabled {
 			trg.DisabledReason = ""

@@ -348,7 +348,7 @@ func TestGoneDisablesTheTrigger(t *testing.T) {
 		_, err = p.bus.Redeliver(t.Context(), p.ws, p.deliveries(trg)[0].ID)
 		require.ErrorIs(t, err, models.ErrConflict)
 
-		on, err := p.bus.UpdateTrigger(t.Context(), p.ws, trg.ID, func(t *models.Trigger) { t.Enabled = true })
+		on, err := p.bus.UpdateTrigger(t.Context(), p.ws, trg.ID, func(t *models.Trigger) error { t.Enabled = true; return nil })
 		require.NoError(t, err)
 		require.Empty(t, on.DisabledReason)
 		p.answer = nil
@@ -363,7 +363,7 @@ func TestNothingIsSentForATriggerThatIsOff(t *testing.T) {
 	t.Parallel()
 	for name, off := range map[string]func(p *post, id models.TriggerID){
 		"disabled": func(p *post, id models.TriggerID) {
-			_, err := p.bus.UpdateTrigger(p.t.Context(), p.ws, id, func(t *models.Trigger) { t.Enabled = false })
+			_, err := p.bus.UpdateTrigger(p.t.Context(), p.ws, id, func(t *models.Trigger) error { t.Enabled = false; return nil })
 			require.NoError(p.t, err)
 		},
 		"deleted": func(p *post, id models.TriggerID) {
