@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/10ex/flows/engine"
@@ -280,6 +281,38 @@ func TestOneOfManyClaimsWins(t *testing.T) {
 		}
 		wg.Wait()
 		require.Len(t, won, 1)
+	})
+}
+
+func TestAClaimMadeAgainIsTheSameClaim(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		ref := b.start(b.workflow(diamond), `{"v":1}`)
+		d := b.queue.take()[0]
+		req := engine.ClaimRequest{Task: d.Task, Worker: "w1", Token: engine.NewToken()}
+		first, err := b.eng.Claim(b.ctx, req)
+		require.NoError(t, err)
+		require.NotNil(t, first)
+		seq := b.run(ref).LastSeq
+		other, err := b.eng.Claim(b.ctx, engine.ClaimRequest{Task: d.Task, Worker: "w1", Token: engine.NewToken()})
+		require.NoError(t, err)
+		require.Nil(t, other, "another claim of the same worker comes second")
+
+		b.clock.Advance(15 * time.Second)
+		_, err = b.eng.Pause(b.ctx, ref) // what is under way goes on
+		require.NoError(t, err)
+		again, err := b.engine().Claim(b.ctx, req)
+		require.NoError(t, err)
+		require.Empty(t, cmp.Diff(first, again))
+		require.Equal(t, seq+1, b.run(ref).LastSeq, "only the pause is told")
+		b.clock.Advance(15 * time.Second) // the lease began anew
+		_, err = b.eng.Sweep(b.ctx, 10)
+		require.NoError(t, err)
+		_, err = b.eng.Finish(b.ctx, engine.FinishRequest{Lease: again.Lease, Output: again.Input})
+		require.NoError(t, err)
+		again, err = b.eng.Claim(b.ctx, req)
+		require.NoError(t, err)
+		require.Nil(t, again, "it is over")
 	})
 }
 

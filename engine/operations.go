@@ -232,7 +232,13 @@ type Work struct {
 type ClaimRequest struct {
 	Task   tasks.Step
 	Worker string
+	// Token is to be the one of the lease, made by NewToken. Who asks again with the
+	// same, for the answer was lost, is given the step it has. Empty: any.
+	Token string
 }
+
+// NewToken makes a token that no other claim has.
+func NewToken() string { return ids.New("lease") }
 
 func taskRef(t tasks.Step) (store.RunRef, stepKey) {
 	return store.RunRef{Workspace: models.WorkspaceID(t.Workspace), Run: models.RunID(t.Run)}, stepKey{t.Step, t.Iteration}
@@ -243,7 +249,10 @@ func taskRef(t tasks.Step) (store.RunRef, stepKey) {
 // not active.
 func (e *Engine) Claim(ctx context.Context, req ClaimRequest) (*Work, error) {
 	ref, key := taskRef(req.Task)
-	o := &op{ref: ref, what: stepClaimed{key: key, attempt: req.Task.Attempt, worker: req.Worker, token: ids.New("lease")}}
+	if req.Token == "" {
+		req.Token = NewToken()
+	}
+	o := &op{ref: ref, what: stepClaimed{key: key, attempt: req.Task.Attempt, worker: req.Worker, token: req.Token}}
 	if err := e.do(ctx, o); err != nil {
 		if errors.Is(err, models.ErrNotFound) {
 			return nil, nil // the task outlived its run
@@ -335,7 +344,7 @@ func nextClaim(p *plan, n NextClaim) happening {
 		if row == nil || row.Status != models.StepQueued || row.Input == nil {
 			continue // the input of an iteration that waited is not in hand
 		}
-		return stepClaimed{key: keyOf(row), attempt: row.Attempt, worker: n.Worker, token: ids.New("lease")}
+		return stepClaimed{key: keyOf(row), attempt: row.Attempt, worker: n.Worker, token: NewToken()}
 	}
 	return nil
 }

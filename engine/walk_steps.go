@@ -133,14 +133,21 @@ func (w *walk) refuse(format string, args ...any) error {
 
 // claim gives a queued step to a worker.
 func (w *walk) claim(h stepClaimed) error {
-	run := w.readRun()
-	if run.Status.Ended() || run.Status == models.RunPaused || run.Halted {
-		return w.refuse("the run is %s", run.Status)
-	}
 	row, err := w.read(h.key)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	if row != nil && row.Status == models.StepRunning && row.LeaseToken == h.token && row.Attempt == h.attempt {
+		// Who asks again has not heard the answer. What happened to the run since is
+		// no matter: the step is under way.
+		until := w.now.Add(w.rules.lease)
+		row = w.change(row)
+		row.AttendAt, w.plan.claimed = &until, row
+		return nil
+	}
+	switch run := w.readRun(); {
+	case run.Status.Ended(), run.Status == models.RunPaused, run.Halted:
+		return w.refuse("the run is %s", run.Status)
 	case row == nil:
 		return w.refuse("there is no such step")
 	case row.Status != models.StepQueued || row.IterTotal > 0:

@@ -38,6 +38,8 @@ type fakeEngine struct {
 	next     map[string]string       // which step follows which, in the same commit
 	tokens   int
 	claimErr error
+	answers  []error         // given to the next calls of Claim
+	asked    map[string]bool // tokens of claims
 	lost     map[string]bool // by token
 	released []engine.Lease
 	away     bool // for heartbeats
@@ -57,7 +59,7 @@ type fakeEngine struct {
 func newFakeEngine() *fakeEngine {
 	return &fakeEngine{
 		lease: 20 * time.Second, work: map[string]*engine.Work{}, next: map[string]string{}, lost: map[string]bool{}, effects: map[string]bool{},
-		claims: make(chan string, 1000), finished: make(chan engine.FinishRequest, 1000),
+		asked: map[string]bool{}, claims: make(chan string, 1000), finished: make(chan engine.FinishRequest, 1000),
 		woken: make(chan string, 1000), beats: make(chan []engine.Lease, 1000),
 	}
 }
@@ -87,20 +89,26 @@ func (f *fakeEngine) take(step string) *engine.Work {
 
 func (f *fakeEngine) Claim(_ context.Context, req engine.ClaimRequest) (*engine.Work, error) {
 	f.claims <- req.Task.Step
-	w, err := f.claim(req.Task.Step)
+	w, err := f.claim(req)
 	if w == nil && err == nil && f.refusal != nil {
 		<-f.refusal
 	}
 	return w, err
 }
 
-func (f *fakeEngine) claim(step string) (*engine.Work, error) {
+func (f *fakeEngine) claim(req engine.ClaimRequest) (*engine.Work, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.asked[req.Token] = true
+	if len(f.answers) > 0 {
+		err := f.answers[0]
+		f.answers = f.answers[1:]
+		return nil, err
+	}
 	if f.claimErr != nil {
 		return nil, f.claimErr
 	}
-	return f.take(step), nil
+	return f.take(req.Task.Step), nil
 }
 
 func (f *fakeEngine) Finish(_ context.Context, req engine.FinishRequest) (*engine.Work, error) {

@@ -196,12 +196,25 @@ func (w *Worker) carryOut(ctx context.Context, s tasks.Step, agent bool) error {
 // claimTimeout bounds one claim; then the queue brings the task again.
 const claimTimeout = 30 * time.Second
 
+// claim asks for a step. Where the answer is lost on the way from the database it asks
+// again for a while, under the same token: the step may be this worker's already, and
+// would lie until the lease is over. The database being away for longer is a matter
+// for the queue.
 func (w *Worker) claim(ctx context.Context, s tasks.Step) (*engine.Work, time.Time, error) {
 	ctx, stop := context.WithTimeout(ctx, claimTimeout)
 	defer stop()
-	asked := time.Now() // the lease began after this
-	work, err := w.deps.Engine.Claim(ctx, engine.ClaimRequest{Task: s, Worker: w.cfg.ID})
-	return work, asked, err
+	again, enough := context.WithTimeout(ctx, w.deps.Engine.Lease()/4)
+	defer enough()
+	forget := context.AfterFunc(w.running, enough) //nolint:contextcheck // both lives count
+	defer forget()
+	req := engine.ClaimRequest{Task: s, Worker: w.cfg.ID, Token: engine.NewToken()}
+	for tries := (backoff{}); ; {
+		asked := time.Now() // the lease began after this
+		work, err := w.deps.Engine.Claim(ctx, req)
+		if !errors.Is(err, models.ErrUnavailable) || tries.wait(again) != nil {
+			return work, asked, err
+		}
+	}
 }
 
 // do does one claimed step and records what came of it. It returns the next one,

@@ -125,12 +125,24 @@ func TestARefusedClaimIsTheEndOfTheTask(t *testing.T) {
 func TestATaskIsGivenBackOnlyWhenTheDatabaseIsAway(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "", worker.Config{})
-	b.engine.claimErr = models.ErrUnavailable
+	b.engine.claimErr, b.engine.lease = models.ErrUnavailable, 100*time.Millisecond
 	require.ErrorIs(t, b.worker.ProcessTask(t.Context(), tasks.NewStep(task("a"))), models.ErrUnavailable)
 	b.engine.claimErr = errors.New("a bug")
 	require.NoError(t, b.worker.ProcessTask(t.Context(), tasks.NewStep(task("a"))), "the sweep takes it up again")
 	require.ErrorIs(t, b.worker.ProcessTask(t.Context(), asynq.NewTask(tasks.TypeStep, []byte("{"))), asynq.SkipRetry)
 	require.ErrorIs(t, b.worker.ProcessTask(t.Context(), asynq.NewTask("other", tasks.NewStep(task("a")).Payload())), asynq.SkipRetry)
+}
+
+func TestAClaimWhoseAnswerIsLostIsMadeAgainUnderItsToken(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "", worker.Config{})
+	b.engine.answers = []error{models.ErrUnavailable, models.ErrUnavailable}
+	b.engine.add("a", "echo", `1`)
+	require.NoError(t, b.worker.ProcessTask(t.Context(), tasks.NewStep(task("a"))))
+	require.JSONEq(t, `1`, string(receive(t, b.engine.finished).Output))
+	require.Len(t, b.engine.claims, 3)
+	require.Len(t, b.engine.asked, 1)
+	require.NotContains(t, b.engine.asked, "")
 }
 
 func TestOutcomes(t *testing.T) {
