@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -72,10 +73,7 @@ func IsJob(typ string) bool {
 	return false
 }
 
-func (j Job) options() []asynq.Option {
-	queue := j.Queue
-	if queue == "" {
-		queue = QueueSystem
-	}
-	return taskOptions(j.TaskID(), queue, j.At)
-}
+// Lane is the queue the job is put into.
+func (j Job) Lane() string { return cmp.Or(j.Queue, QueueSystem) }
+
+func (j Job) options() []asynq.Option { return taskOptions(j.TaskID(), j.Lane(), j.At) }

@@ -14,8 +14,15 @@ func (d *Deliverer) EnqueueJobs(ctx context.Context, jobs []tasks.Job) {
 	d.mu.Unlock()
 	now := d.clock.Now()
 	for _, j := range jobs {
-		if local != nil && !j.At.After(now) {
-			local.OfferJob(ctx, j)
+		if !j.At.After(now) {
+			taken := local != nil && local.OfferJob(ctx, j)
+			if !taken && !d.broker.Embedded() {
+				pushJobLane(d.broker, j)
+			}
+			// An event that waits its turn here needs no task, only be seen now and then.
+			if taken && j.Type == tasks.TypeMatch && !d.echoes.AllowN(now, 1) {
+				continue
+			}
 		}
 		d.putJob(j)
 	}

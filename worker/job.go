@@ -24,6 +24,12 @@ func (w *Worker) job(ctx context.Context, t *asynq.Task) error {
 		w.log.ErrorContext(ctx, "task was thrown away", slog.String("type", t.Type()), obs.Err(err))
 		return err
 	}
+	if j.Type == tasks.TypeMatch && w.matches != nil {
+		// It is not waited for: the queue brings the next one, and the sweep is there for
+		// what comes to nothing.
+		w.offerMatch(j)
+		return nil
+	}
 	if w.deps.Jobs[j.Type] == nil {
 		w.log.ErrorContext(ctx, "task was thrown away", slog.String("type", j.Type))
 		return fmt.Errorf("task of type %q: %w", j.Type, asynq.SkipRetry)
@@ -48,11 +54,13 @@ const mostOffered = 256
 // too many are under way; the task in the queue then does it. The end of ctx is
 // not obeyed.
 func (w *Worker) OfferJob(ctx context.Context, j tasks.Job) bool {
-	queue := j.Queue
-	if queue == "" {
-		queue = tasks.QueueSystem
+	if !slices.Contains(w.cfg.Queues, j.Lane()) {
+		return false
 	}
-	if w.deps.Jobs[j.Type] == nil || !slices.Contains(w.cfg.Queues, queue) {
+	if j.Type == tasks.TypeMatch && w.matches != nil {
+		return w.offerMatch(j)
+	}
+	if w.deps.Jobs[j.Type] == nil {
 		return false
 	}
 	if w.offered.Add(1) > mostOffered || !w.begin() {

@@ -14,6 +14,9 @@ import (
 type offer struct {
 	Step tasks.Step `json:"step"`
 	Wake bool       `json:"wake,omitempty"`
+	// Type is set for a job, and there is no step then.
+	Type string     `json:"type,omitempty"`
+	Job  *tasks.Job `json:"job,omitempty"`
 }
 
 // pushLane offers a step to the processes that have a slot free.
@@ -23,6 +26,15 @@ func pushLane(b *broker.Broker, s tasks.Step, wake bool) {
 		return // strings and numbers always marshal
 	}
 	b.PushLane(s.Queue, entry)
+}
+
+// pushJobLane offers a job to the processes that have a slot free.
+func pushJobLane(b *broker.Broker, j tasks.Job) {
+	entry, err := json.Marshal(offer{Type: j.Type, Job: &j})
+	if err != nil {
+		return // strings and numbers always marshal
+	}
+	b.PushLane(j.Lane(), entry)
 }
 
 const (
@@ -69,6 +81,11 @@ func (w *Worker) readLanes() {
 func (w *Worker) take(ctx context.Context, lane string, entry []byte) {
 	var o offer
 	if err := json.Unmarshal(entry, &o); err != nil {
+		return
+	}
+	if o.Job != nil {
+		o.Job.Type, o.Job.Queue = o.Type, lane
+		w.OfferJob(ctx, *o.Job)
 		return
 	}
 	o.Step.Queue = lane

@@ -15,6 +15,8 @@ type metrics struct {
 	steps      *prometheus.CounterVec
 	took       *prometheus.HistogramVec
 	leasesLost prometheus.Counter
+	events     *prometheus.CounterVec
+	matchTook  prometheus.Histogram
 }
 
 // newMetrics makes the metrics and registers them, unless reg is nil.
@@ -42,6 +44,13 @@ func newMetrics(reg prometheus.Registerer, s *slots) metrics {
 		leasesLost: f.NewCounter(prometheus.CounterOpts{
 			Name: "flows_worker_leases_lost_total", Help: "Steps that were stopped because their lease was lost or over.",
 		}),
+		events: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "flows_worker_events_total", Help: "Events that were brought to triggers, by outcome of their batch: matched, failed.",
+		}, []string{"outcome"}),
+		matchTook: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "flows_worker_match_seconds", Help: "How long batches of events took.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}),
 	}
 }
 
@@ -49,4 +58,13 @@ func (m *metrics) done(work *engine.Work, outcome string, start time.Time) {
 	typ := string(work.Step.Type)
 	m.steps.WithLabelValues(typ, outcome).Inc()
 	m.took.WithLabelValues(typ).Observe(time.Since(start).Seconds())
+}
+
+func (m *metrics) matched(events int, err error, start time.Time) {
+	outcome := "matched"
+	if err != nil {
+		outcome = "failed"
+	}
+	m.events.WithLabelValues(outcome).Add(float64(events))
+	m.matchTook.Observe(time.Since(start).Seconds())
 }

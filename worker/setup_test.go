@@ -224,6 +224,12 @@ type bench struct {
 // started.
 func newBench(t *testing.T, url string, cfg worker.Config) *bench {
 	t.Helper()
+	return newBenchWith(t, url, cfg, func(*worker.Deps) {})
+}
+
+// newBenchWith is newBench with other things for the worker to work with.
+func newBenchWith(t *testing.T, url string, cfg worker.Config, with func(*worker.Deps)) *bench {
+	t.Helper()
 	log := testkit.Logger(t)
 	b := &bench{
 		engine: newFakeEngine(), agents: map[string]*models.Agent{},
@@ -242,7 +248,7 @@ func newBench(t *testing.T, url string, cfg worker.Config) *bench {
 	t.Cleanup(outside.CloseIdleConnections)
 	runner, err := agents.New(agents.Deps{Egress: outside})
 	require.NoError(t, err)
-	b.worker, err = worker.New(worker.Deps{
+	deps := worker.Deps{
 		Engine: b.engine, Connectors: registry, Agents: runner, Broker: b.broker, Log: log,
 		AgentFunc: func(_ context.Context, _ models.WorkspaceID, slug string) (*models.Agent, error) {
 			if a := b.agents[slug]; a != nil {
@@ -250,7 +256,9 @@ func newBench(t *testing.T, url string, cfg worker.Config) *bench {
 			}
 			return nil, models.ErrNotFound
 		},
-	}, cfg)
+	}
+	with(&deps)
+	b.worker, err = worker.New(deps, cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { b.worker.Stop(context.Background()) })
 	return b

@@ -49,7 +49,9 @@ type Deps struct {
 	AgentFunc func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error)
 	// Jobs does what is no step, by type of task. One of a type that is not here is
 	// thrown away.
-	Jobs    map[string]JobFunc
+	Jobs map[string]JobFunc
+	// Match does jobs of type match, many at a time. Nil: Jobs does.
+	Match   MatchFunc
 	Broker  *broker.Broker
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
@@ -92,6 +94,7 @@ type Worker struct {
 	servers []*asynq.Server
 	metrics metrics
 	offered atomic.Int64 // jobs under way that were offered within the process
+	matches *matches     // events that are to be matched; nil where Jobs does it
 
 	running  context.Context //nolint:containedctx // it is the worker's own life: ends when it takes no more work
 	stop     context.CancelCauseFunc
@@ -137,6 +140,9 @@ func New(deps Deps, cfg Config) (*Worker, error) {
 		deps: deps, cfg: cfg, log: deps.Log.With(slog.String("worker_id", cfg.ID)),
 		slots: newSlots(cfg.Concurrency, onlyAgents), held: newHeld(),
 	}
+	if deps.Match != nil {
+		w.matches = newMatches()
+	}
 	w.metrics = newMetrics(deps.Metrics, w.slots)
 	w.running, w.stop = context.WithCancelCause(context.Background())
 	return w, nil
@@ -150,6 +156,11 @@ func (w *Worker) Start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.endLoops = cancel
 	w.loops.Go(func() { w.heartbeats(ctx) })
+	if w.matches != nil {
+		for range matchRunners {
+			w.loops.Go(func() { w.runMatches(ctx) })
+		}
+	}
 	if !w.deps.Broker.Embedded() { // else there is nobody to read from but ourselves
 		w.loops.Go(w.readLanes)
 	}
@@ -175,6 +186,9 @@ func (w *Worker) Stop(ctx context.Context) {
 		return
 	}
 	w.stop(errStopping)
+	if w.matches != nil {
+		w.matches.stop()
+	}
 	var servers sync.WaitGroup
 	for _, s := range w.servers {
 		servers.Go(s.Stop)

@@ -192,7 +192,7 @@ func (a *app) openWorker(context.Context) (err error) {
 		AgentFunc: func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error) {
 			return a.store.For(ws).Agent(ctx, slug)
 		},
-		Jobs: a.busJobs(), Broker: a.broker, Log: a.log, Metrics: a.metrics, Tracer: a.tracer,
+		Jobs: a.busJobs(), Match: a.bus.Match, Broker: a.broker, Log: a.log, Metrics: a.metrics, Tracer: a.tracer,
 	}, worker.Config{
 		Concurrency: a.cfg.Concurrency, Queues: a.roles.queues, DrainTimeout: a.cfg.Drain, MaxOutput: a.cfg.MaxOutput,
 	})

@@ -27,7 +27,6 @@ func (a *app) openBus(context.Context) error {
 // busJobs is what a worker does for the bus.
 func (a *app) busJobs() map[string]worker.JobFunc {
 	return map[string]worker.JobFunc{
-		tasks.TypeMatch:    a.bus.MatchJob,
 		tasks.TypeDeliver:  a.courier.Job,
 		tasks.TypeLookback: a.engine.LookBackJob,
 	}

@@ -1,0 +1,155 @@
+package worker
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/tasks"
+)
+
+// MatchFunc brings events of a workspace to whoever listens for them. It may be
+// called twice for the same event. An error tells that some have to come again.
+type MatchFunc func(ctx context.Context, ws models.WorkspaceID, events ...models.EventID) error
+
+const (
+	// matchBatch is how many events are matched together: enough to share the cost of
+	// a transaction, few enough that the next workspace has its turn soon.
+	matchBatch = 64
+	// matchRunners is how many workspaces are served side by side. They share a
+	// database, so more of them would only wait for each other.
+	matchRunners = 4
+	// matchLimit bounds the events that wait here. The sweep finds the rest.
+	matchLimit = 100_000
+	// matchTimeout bounds a batch.
+	matchTimeout = time.Minute
+)
+
+// matches holds events that are to be matched, and lets workspaces take turns:
+// one with many events waits behind none but its own. Losing what is held here
+// costs time only, for the sweep asks again.
+type matches struct {
+	mu    sync.Mutex
+	lines map[models.WorkspaceID]*matchLine
+	turns []*matchLine // those with events, none of them in hand, in order
+	held  int
+	some  *sync.Cond // turns has grown, or it is over
+	over  bool
+}
+
+// matchLine is the events of a workspace, in the order in which they came.
+type matchLine struct {
+	ws     models.WorkspaceID
+	events []models.EventID
+	known  map[models.EventID]bool // those in events
+	inHand bool
+}
+
+func newMatches() *matches {
+	m := &matches{lines: map[models.WorkspaceID]*matchLine{}}
+	m.some = sync.NewCond(&m.mu)
+	return m
+}
+
+// add puts an event in its workspace's line, unless it is there. It is false where
+// there is no room, or no time.
+func (m *matches) add(ws models.WorkspaceID, event models.EventID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.lines[ws]
+	if l == nil {
+		l = &matchLine{ws: ws, known: map[models.EventID]bool{}}
+		m.lines[ws] = l
+	}
+	switch {
+	case l.known[event]:
+		return true
+	case m.over, m.held >= matchLimit:
+		return false
+	}
+	l.events = append(l.events, event)
+	l.known[event] = true
+	m.held++
+	if len(l.events) == 1 && !l.inHand {
+		m.turns = append(m.turns, l)
+		m.some.Signal()
+	}
+	return true
+}
+
+// take waits for events and gives those of the workspace whose turn it is, which is
+// the caller's alone until done. It gives nil when it is over.
+func (m *matches) take() (l *matchLine, events []models.EventID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(m.turns) == 0 && !m.over {
+		m.some.Wait()
+	}
+	if m.over {
+		return nil, nil
+	}
+	l, m.turns = m.turns[0], m.turns[1:]
+	n := min(len(l.events), matchBatch)
+	events, l.events = l.events[:n:n], l.events[n:]
+	for _, e := range events {
+		delete(l.known, e)
+	}
+	m.held -= n
+	l.inHand = true
+	return l, events
+}
+
+// done ends the turn of a workspace. With more events it stands at the end again.
+func (m *matches) done(l *matchLine) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l.inHand = false
+	if len(l.events) == 0 {
+		delete(m.lines, l.ws)
+		return
+	}
+	m.turns = append(m.turns, l)
+	m.some.Signal()
+}
+
+// stop lets every take return nil.
+func (m *matches) stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.over = true
+	m.some.Broadcast()
+}
+
+// offerMatch takes an event to be matched, soon and together with others.
+func (w *Worker) offerMatch(j tasks.Job) bool {
+	return w.matches.add(models.WorkspaceID(j.Workspace), models.EventID(j.ID))
+}
+
+// runMatches matches what is held until the worker stops. The end of ctx cuts off
+// what is in hand then.
+func (w *Worker) runMatches(ctx context.Context) {
+	for {
+		line, events := w.matches.take()
+		if line == nil {
+			return
+		}
+		if w.begin() {
+			w.match(ctx, line.ws, events)
+			w.jobs.Done()
+		}
+		w.matches.done(line)
+	}
+}
+
+func (w *Worker) match(ctx context.Context, ws models.WorkspaceID, events []models.EventID) {
+	ctx, stop := context.WithTimeout(obs.With(ctx, obs.Workspace(ws)), matchTimeout)
+	defer stop()
+	start := time.Now()
+	err := w.deps.Match(ctx, ws, events...)
+	w.metrics.matched(len(events), err, start)
+	if err != nil {
+		w.log.WarnContext(ctx, "events could not be matched, the sweep takes them up again", obs.Err(err), obs.Count(len(events)))
+	}
+}
