@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -268,23 +269,31 @@ func explain(k jsonschema.ErrorKind) (msg, typ string) {
 	case *kind.Format:
 		return "must be a valid " + k.Want, "format"
 	case *kind.MinLength:
-		return fmt.Sprintf("must have at least %d characters", k.Want), "limit"
+		return "must have at least " + count(k.Want, "character"), "limit"
 	case *kind.MaxLength:
-		return fmt.Sprintf("must have at most %d characters", k.Want), "limit"
+		return "must have at most " + count(k.Want, "character"), "limit"
 	case *kind.MinItems:
-		return fmt.Sprintf("must have at least %d items", k.Want), "limit"
+		return "must have at least " + count(k.Want, "item"), "limit"
 	case *kind.MaxItems:
-		return fmt.Sprintf("must have at most %d items", k.Want), "limit"
+		return "must have at most " + count(k.Want, "item"), "limit"
 	case *kind.MinProperties:
-		return fmt.Sprintf("must have at least %d members", k.Want), "limit"
+		return "must have at least " + count(k.Want, "member"), "limit"
 	case *kind.MaxProperties:
-		return fmt.Sprintf("must have at most %d members", k.Want), "limit"
+		return "must have at most " + count(k.Want, "member"), "limit"
 	case *kind.Minimum:
 		return "must be at least " + k.Want.RatString(), "limit"
 	case *kind.Maximum:
 		return "must be at most " + k.Want.RatString(), "limit"
 	}
 	return "is not allowed", "invalid"
+}
+
+// count says how many, as people do.
+func count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return strconv.Itoa(n) + " " + noun
 }
 
 func words(list []any) string {

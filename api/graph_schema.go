@@ -14,12 +14,12 @@ import (
 // cannot say is checked by the engine.
 
 type graphShape struct {
-	Steps []stepShape `json:"steps" nullable:"false" doc:"1 to 1000 steps"`
-	Edges []edgeShape `json:"edges,omitempty" nullable:"false" doc:"What follows what; up to 5000"`
+	Steps []stepShape `json:"steps" nullable:"false" minItems:"1" maxItems:"1000"`
+	Edges []edgeShape `json:"edges,omitempty" nullable:"false" maxItems:"5000" doc:"What follows what"`
 }
 
 type stepShape struct {
-	ID   string    `json:"id" doc:"The author's name for the step, unique in the graph"`
+	ID   string    `json:"id" pattern:"^[a-zA-Z][a-zA-Z0-9_-]{0,63}$" doc:"The author's name for the step, unique in the graph"`
 	Type string    `json:"type" enum:"agent,connector,branch,wait"`
 	Name string    `json:"name,omitempty" doc:"For people"`
 	Join joinShape `json:"join,omitzero"`
@@ -35,7 +35,7 @@ type stepShape struct {
 	OnUnknown   string     `json:"on_unknown,omitempty" enum:"retry,fail,ask" doc:"Of a connector step, where an effect may or may not have happened; if not given, retry decides"`
 	Timeout     string     `json:"timeout,omitempty" doc:"A duration, such as 90s, 24h or 7d"`
 	Foreach     string     `json:"foreach,omitempty" doc:"An expression that gives a list"`
-	MaxParallel int        `json:"max_parallel,omitempty" doc:"Iterations at once"`
+	MaxParallel int        `json:"max_parallel,omitempty" minimum:"1" maximum:"100" doc:"Iterations at once; 10 if not given"`
 
 	Mode string `json:"mode,omitempty" doc:"Of a branch: first or all"`
 
@@ -46,7 +46,7 @@ type stepShape struct {
 }
 
 type retryShape struct {
-	MaxAttempts int     `json:"max_attempts,omitempty" doc:"3 if not given"`
+	MaxAttempts int     `json:"max_attempts,omitempty" minimum:"1" maximum:"100" doc:"3 if not given"`
 	Initial     string  `json:"initial,omitempty" doc:"The first pause; 1s if not given"`
 	Multiplier  float64 `json:"multiplier,omitempty" doc:"2 if not given"`
 	Max         string  `json:"max,omitempty" doc:"The longest pause; 1m if not given"`

@@ -91,6 +91,47 @@ func TestTheShapeOfAGraphIsThatOfTheModel(t *testing.T) {
 	}
 }
 
+// The schema has the limits of the model, so that an editor can tell them, too.
+func TestTheSchemaOfAGraphHasItsLimits(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), options{})
+	steps := func(ids ...string) string {
+		var list []string
+		for _, id := range ids {
+			list = append(list, `{"id":"`+id+`","type":"branch"}`)
+		}
+		return `"steps":[` + strings.Join(list, ",") + `]`
+	}
+	many := make([]string, models.MaxSteps+1)
+	for i := range many {
+		many[i] = "s" + strconv.Itoa(i)
+	}
+	edges := func(n int) string {
+		return `,"edges":[` + strings.Repeat(`{"from":"a","to":"b"},`, n-1) + `{"from":"a","to":"b"}]`
+	}
+	for name, tc := range map[string]struct{ graph, loc string }{
+		"fits":            {steps("a", "b-1_C", strings.Repeat("x", 64)), ""},
+		"as many as can":  {steps(many[:models.MaxSteps]...) + edges(models.MaxEdges), ""},
+		"no step":         {steps(), "[graph steps]"},
+		"too many steps":  {steps(many...), "[graph steps]"},
+		"too many edges":  {steps("a", "b") + edges(models.MaxEdges+1), "[graph edges]"},
+		"long id":         {steps(strings.Repeat("x", 65)), "[graph steps 0 id]"},
+		"id with a digit": {steps("a", "1b"), "[graph steps 1 id]"},
+		"id with a line":  {steps(`a\n`), "[graph steps 0 id]"},
+		"no id":           {steps(""), "[graph steps 0 id]"},
+		"no attempt":      {`"steps":[{"id":"a","type":"agent","retry":{"max_attempts":0}}]`, "[graph steps 0 retry max_attempts]"},
+		"all at once":     {`"steps":[{"id":"a","type":"agent","max_parallel":101}]`, "[graph steps 0 max_parallel]"},
+	} {
+		found := b.api.bodies.checkValue(graphSchemaName, []byte("{"+tc.graph+"}"), "graph")
+		if tc.loc == "" {
+			require.Empty(t, found, name)
+			continue
+		}
+		require.Len(t, found, 1, name)
+		require.Equal(t, tc.loc, fmt.Sprint(found[0].Loc), name)
+	}
+}
+
 func TestTheReferenceExplainsEveryCode(t *testing.T) {
 	t.Parallel()
 	script, err := web.Files.ReadFile("static/docs.js")
