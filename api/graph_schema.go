@@ -102,6 +102,9 @@ func registerShapes(r huma.Registry) {
 		reflect.TypeFor[models.EventWait]():    reflect.TypeFor[eventWait](),
 		reflect.TypeFor[models.ApprovalWait](): reflect.TypeFor[approvalShape](),
 		reflect.TypeFor[models.Edge]():         reflect.TypeFor[edgeShape](),
+		reflect.TypeFor[models.Settings]():     reflect.TypeFor[settingsShape](),
+		reflect.TypeFor[models.Concurrency]():  reflect.TypeFor[concurrencyShape](),
+		reflect.TypeFor[models.Debounce]():     reflect.TypeFor[debounceShape](),
 	} {
 		r.RegisterTypeAlias(model, shape)
 	}

@@ -86,6 +86,9 @@ func TestTheShapeOfAGraphIsThatOfTheModel(t *testing.T) {
 		reflect.TypeFor[models.EventWait]():    reflect.TypeFor[eventWait](),
 		reflect.TypeFor[models.ApprovalWait](): reflect.TypeFor[approvalShape](),
 		reflect.TypeFor[models.Edge]():         reflect.TypeFor[edgeShape](),
+		reflect.TypeFor[models.Settings]():     reflect.TypeFor[settingsShape](),
+		reflect.TypeFor[models.Concurrency]():  reflect.TypeFor[concurrencyShape](),
+		reflect.TypeFor[models.Debounce]():     reflect.TypeFor[debounceShape](),
 	} {
 		require.Empty(t, cmp.Diff(fieldsOf(model), fieldsOf(shape)), model.String())
 	}
@@ -139,7 +142,7 @@ func TestTheReferenceExplainsEveryCode(t *testing.T) {
 	for _, code := range []string{
 		codeMalformed, codeInvalidCursor, codeUnauthorized, codeForbidden, codeCrossSite, codeNotFound, codeNotAllowed, codePrecondition, codeTooLarge,
 		codeMediaType, codeInvalid, codeIdempotency, codeRateLimited, codeHeaders, codeInternal, codeUnavailable, codeTimeout,
-		models.CodeConflict, models.CodeInvalidState, models.CodeWorkflowNotActive, models.CodeVersionArchived,
+		models.CodeConflict, models.CodeInvalidState, models.CodeWorkflowNotActive, models.CodeVersionArchived, models.CodeConcurrencyLimit,
 	} {
 		require.Contains(t, string(script), `"`+code+`"`)
 	}

@@ -311,10 +311,15 @@ type WhyRun struct {
 
 type waitingOn struct {
 	StepID string     `json:"step_id"`
-	Kind   string     `json:"kind" doc:"timer, event, approval, retry, queue, worker, join or pause"`
+	Kind   string     `json:"kind" doc:"timer, event, approval, retry, queue, worker or join; concurrency or debounce of a run that has not begun"`
 	Since  maybeStamp `json:"since"`
 	Until  maybeStamp `json:"until"`
 	Detail string     `json:"detail"`
+
+	Key    string         `json:"key,omitempty" doc:"Of concurrency and debounce: what the starts have in common"`
+	Ahead  *int           `json:"ahead,omitempty" doc:"Of concurrency: runs in line before this one"`
+	Limit  int            `json:"limit,omitempty" doc:"Of concurrency: how many runs may be active at once"`
+	HeldBy []models.RunID `json:"held_by,omitempty" nullable:"false" doc:"Of concurrency: runs that are, up to ten"`
 }
 
 func (a *API) whyRun(ctx context.Context, in *RunPath) (*whyAnswer, error) {
@@ -328,7 +333,9 @@ func (a *API) whyRun(ctx context.Context, in *RunPath) (*whyAnswer, error) {
 	}
 	out := WhyRun{Status: why.Status, Summary: why.Summary, WaitingOn: make([]waitingOn, len(why.WaitingOn))}
 	for i, w := range why.WaitingOn {
-		out.WaitingOn[i] = waitingOn{w.StepID, w.Kind, maybeStamp{w.Since}, maybeStamp{w.Until}, w.Detail}
+		out.WaitingOn[i] = waitingOn{
+			w.StepID, w.Kind, maybeStamp{w.Since}, maybeStamp{w.Until}, w.Detail, w.Key, w.Ahead, w.Limit, w.Holders,
+		}
 	}
 	return &whyAnswer{out}, nil
 }

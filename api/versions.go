@@ -23,7 +23,7 @@ type Version struct {
 	Graph       *models.Graph   `json:"graph"`
 	InputSchema json.RawMessage `json:"input_schema"`
 	Output      json.RawMessage `json:"output"`
-	Settings    json.RawMessage `json:"settings"`
+	Settings    Settings        `json:"settings"`
 }
 
 func showVersion(w *models.Workflow, v *models.Version) VersionFields {
@@ -89,7 +89,7 @@ func (a *API) getVersion(ctx context.Context, in *VersionPath) (*versionAnswer, 
 		return nil, err
 	}
 	return &versionAnswer{Version{
-		VersionFields: showVersion(w, v), Graph: v.Graph, InputSchema: v.InputSchema, Output: v.Output, Settings: v.Settings,
+		VersionFields: showVersion(w, v), Graph: v.Graph, InputSchema: v.InputSchema, Output: v.Output, Settings: Settings(v.Settings),
 	}}, nil
 }
 

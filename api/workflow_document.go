@@ -74,7 +74,7 @@ func (a *API) exportWorkflow(ctx context.Context, in *WorkflowPath) (*documentAn
 	return &documentAnswer{WorkflowDocument{
 		Format: documentFormat, FormatVersion: documentVersion,
 		Name: w.Name, Description: w.Description, Tags: w.Tags, Requires: requires(v.Graph), ExportedAt: string(at[1 : len(at)-1]),
-		Content: Content{Graph: v.Graph, InputSchema: v.InputSchema, Output: v.Output, Settings: v.Settings},
+		Content: Content{Graph: v.Graph, InputSchema: v.InputSchema, Output: v.Output, Settings: Settings(v.Settings)},
 	}}, nil
 }
 

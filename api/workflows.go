@@ -20,7 +20,7 @@ type Workflow struct {
 	Graph       *models.Graph   `json:"graph"`
 	InputSchema json.RawMessage `json:"input_schema" doc:"JSON Schema of a run's payload, or null"`
 	Output      json.RawMessage `json:"output" doc:"Template of a run's output, or null"`
-	Settings    json.RawMessage `json:"settings" doc:"How runs are started, or null"`
+	Settings    Settings        `json:"settings"`
 }
 
 // WorkflowFields are the ones a list shows.
@@ -53,7 +53,7 @@ func answerWorkflow(w *models.Workflow, v *models.Version) *workflowAnswer {
 	return &workflowAnswer{
 		ETag: etag(w.Revision),
 		Body: Workflow{
-			WorkflowFields: showWorkflow(w), Graph: v.Graph, InputSchema: v.InputSchema, Output: v.Output, Settings: v.Settings,
+			WorkflowFields: showWorkflow(w), Graph: v.Graph, InputSchema: v.InputSchema, Output: v.Output, Settings: Settings(v.Settings),
 		},
 	}
 }
@@ -65,7 +65,7 @@ type Content struct {
 	Graph       *models.Graph   `json:"graph"`
 	InputSchema json.RawMessage `json:"input_schema,omitempty" doc:"JSON Schema (2020-12) of a run's payload"`
 	Output      json.RawMessage `json:"output,omitempty" doc:"Template of a run's output"`
-	Settings    json.RawMessage `json:"settings,omitempty" doc:"How runs are started"`
+	Settings    Settings        `json:"settings,omitempty"`
 }
 
 // orNil takes null for nothing.
@@ -81,7 +81,7 @@ func (a *API) version(ctx context.Context, c Content) (*models.Version, error) {
 	if c.Graph != nil && c.Graph.Edges == nil {
 		c.Graph.Edges = []models.Edge{} // none is a list, too
 	}
-	v := &models.Version{Graph: c.Graph, InputSchema: orNil(c.InputSchema), Output: orNil(c.Output), Settings: orNil(c.Settings)}
+	v := &models.Version{Graph: c.Graph, InputSchema: orNil(c.InputSchema), Output: orNil(c.Output), Settings: orNil(json.RawMessage(c.Settings))}
 	errs, _, err := a.engine.Check(ctx, workspace(ctx), draft(v))
 	switch {
 	case err != nil:
@@ -362,7 +362,7 @@ type validateRequest struct {
 		Graph       json.RawMessage `json:"graph" doc:"A graph, right or wrong"`
 		InputSchema json.RawMessage `json:"input_schema,omitempty"`
 		Output      json.RawMessage `json:"output,omitempty"`
-		Settings    json.RawMessage `json:"settings,omitempty"`
+		Settings    json.RawMessage `json:"settings,omitempty" doc:"Settings, right or wrong"`
 	}
 }
 

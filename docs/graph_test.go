@@ -15,22 +15,31 @@ import (
 	"github.com/10ex/flows/store/storetest"
 )
 
-const graphPage = "reference/graph.md"
+const (
+	graphPage    = "reference/graph.md"
+	settingsPage = "reference/settings.md"
+)
 
 // graphExample is a flow of the reference page, with its story or why it is refused.
 type graphExample struct {
+	page        string
 	flow, after block
 }
 
 func graphExamples(t *testing.T) []graphExample {
 	t.Helper()
-	all := blocks(t, graphPage)
+	return append(examplesOf(t, graphPage), examplesOf(t, settingsPage)...)
+}
+
+func examplesOf(t *testing.T, page string) []graphExample {
+	t.Helper()
+	all := blocks(t, page)
 	var out []graphExample
 	for i := 0; i < len(all); i += 2 {
 		require.Equal(t, "json", all[i].info, "line %d", all[i].line)
 		require.Less(t, i+1, len(all), "line %d: the last graph has no story", all[i].line)
 		require.Contains(t, []string{"run", "refused"}, all[i+1].info, "line %d", all[i+1].line)
-		out = append(out, graphExample{all[i], all[i+1]})
+		out = append(out, graphExample{page, all[i], all[i+1]})
 	}
 	require.NotEmpty(t, out)
 	return out
@@ -39,7 +48,7 @@ func graphExamples(t *testing.T) []graphExample {
 func TestGraphPage(t *testing.T) {
 	t.Parallel()
 	for _, e := range graphExamples(t) {
-		t.Run(fmt.Sprintf("line %d", e.flow.line), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s line %d", e.page, e.flow.line), func(t *testing.T) {
 			t.Parallel()
 			flow, err := enginetest.ParseFlow(e.flow.text)
 			require.NoError(t, err)
@@ -52,7 +61,7 @@ func TestGraphPage(t *testing.T) {
 				return
 			}
 			enginetest.Run(t, storetest.SQLite(t), enginetest.Scenario{
-				Flow: flow, Lines: enginetest.ParseStory(graphPage, e.after.line, e.after.text),
+				Flow: flow, Lines: enginetest.ParseStory(e.page, e.after.line, e.after.text),
 			})
 		})
 	}
@@ -70,6 +79,24 @@ func TestGraphPageNamesEveryField(t *testing.T) {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			require.Contains(t, text, code(name), "%s.%s", typ.Name(), name)
 		}
+	}
+}
+
+// TestSettingsPageNamesEveryField holds that page to the model as well.
+func TestSettingsPageNamesEveryField(t *testing.T) {
+	t.Parallel()
+	text := read(t, settingsPage)
+	for _, typ := range []reflect.Type{reflect.TypeFor[models.Settings](), reflect.TypeFor[models.Concurrency](), reflect.TypeFor[models.Debounce]()} {
+		for field := range typ.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			require.Contains(t, text, code(name), "%s.%s", typ.Name(), name)
+		}
+	}
+	for _, p := range models.ConcurrencyPolicies {
+		require.Contains(t, text, "| "+code(string(p)))
+	}
+	for _, p := range models.Priorities {
+		require.Contains(t, text, code(string(p)))
 	}
 }
 

@@ -28,9 +28,16 @@ import (
 
 var update = flag.Bool("update", false, "write what the documents show of the code")
 
-const graphSchema = "reference/graph.schema.json"
+// The schemas that are published beside the pages, by the component they are.
+const (
+	graphSchema    = "reference/graph.schema.json"
+	settingsSchema = "reference/settings.schema.json"
+)
 
 type nobody struct{}
+
+// noBus is there and is never asked.
+type noBus struct{ api.Bus }
 
 func (nobody) Enqueue(context.Context, []engine.Delivery) {}
 func (nobody) Notify(context.Context, []engine.Notice)    {}
@@ -49,7 +56,7 @@ func openAPI(t *testing.T) map[string]any {
 	require.NoError(t, err)
 	runner, err := agents.New(agents.Deps{Egress: guarded})
 	require.NoError(t, err)
-	served, err := api.New(api.Deps{Store: s, Engine: e, Hub: engine.NewHub(), Connectors: registry, Agents: runner}, api.Config{})
+	served, err := api.New(api.Deps{Store: s, Engine: e, Bus: noBus{}, Hub: engine.NewHub(), Connectors: registry, Agents: runner}, api.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, served.Shutdown(context.Background()))
@@ -97,8 +104,8 @@ func schemaFrom(t *testing.T, doc map[string]any, name string) []byte {
 	}
 	schema := take(all[name]).(map[string]any)
 	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-	schema["$id"] = "urn:10ex:flows:graph"
-	schema["title"] = "Graph of a workflow"
+	schema["$id"] = "urn:10ex:flows:" + strings.ToLower(name)
+	schema["title"] = name + " of a workflow"
 	schema["$defs"] = definitions
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -110,28 +117,36 @@ func schemaFrom(t *testing.T, doc map[string]any, name string) []byte {
 
 func TestGraphSchemaIsFresh(t *testing.T) {
 	t.Parallel()
-	want := schemaFrom(t, openAPI(t), "Graph")
-	if *update {
-		require.NoError(t, os.WriteFile(graphSchema, want, 0o644))
+	doc := openAPI(t)
+	for file, name := range map[string]string{graphSchema: "Graph", settingsSchema: "Settings"} {
+		want := schemaFrom(t, doc, name)
+		if *update {
+			require.NoError(t, os.WriteFile(file, want, 0o644))
+		}
+		require.Empty(t, cmp.Diff(string(want), read(t, file)), "run go generate ./docs")
 	}
-	require.Empty(t, cmp.Diff(string(want), read(t, graphSchema)), "run go generate ./docs")
 }
 
 // publishedGraph compiles the published schema as a stranger would.
 func publishedGraph(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(read(t, graphSchema)))
+	return published(t, graphSchema)
+}
+
+func published(t *testing.T, file string) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(read(t, file)))
 	require.NoError(t, err)
 	c := jsonschema.NewCompiler()
-	require.NoError(t, c.AddResource("graph.json", doc))
-	schema, err := c.Compile("graph.json")
+	require.NoError(t, c.AddResource("schema.json", doc))
+	schema, err := c.Compile("schema.json")
 	require.NoError(t, err)
 	return schema
 }
 
 func TestEveryGraphOfTheDocumentsFitsTheSchema(t *testing.T) {
 	t.Parallel()
-	schema := publishedGraph(t)
+	schema, settings := publishedGraph(t), published(t, settingsSchema)
 	for _, e := range graphExamples(t) {
 		var doc map[string]any
 		require.NoError(t, json.Unmarshal([]byte(e.flow.text), &doc), "line %d", e.flow.line)
@@ -139,7 +154,10 @@ func TestEveryGraphOfTheDocumentsFitsTheSchema(t *testing.T) {
 		if inner, ok := doc["graph"]; ok {
 			graph = inner
 		}
-		require.NoError(t, schema.Validate(graph), "line %d", e.flow.line)
+		require.NoError(t, schema.Validate(graph), "%s line %d", e.page, e.flow.line)
+		if s, ok := doc["settings"]; ok && e.after.info != "refused" {
+			require.NoError(t, settings.Validate(s), "%s line %d", e.page, e.flow.line)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"encoding/json"
+	"errors"
 	"regexp"
 	"strconv"
 	"strings"
@@ -19,6 +20,8 @@ import (
 // an iteration of it; parts in brackets may be left out.
 //
 //	start [PAYLOAD]                       a run begins; without payload it is {}
+//	start on event [PAYLOAD]              it begins because of the event that came last
+//	event TYPE [DATA]                     an event comes in over the bus
 //	STEP begins                           a worker takes the step and is at it
 //	STEP acts                             a worker takes the step and begins what must not be repeated blindly
 //	STEP done [OUTPUT]                    a worker ends it well; without output it is its input
@@ -35,6 +38,8 @@ var commands = []struct {
 	do   func(w *world, m []string)
 }{
 	{form(`start(?: (\{.*))?`), (*world).start},
+	{form(`start on event(?: (\{.*))?`), (*world).startOnEvent},
+	{form(`event ([\w.]+)(?: (.+))?`), (*world).arrives},
 	{form(`after (\S+)`), (*world).after},
 	{form(`queue lost`), func(w *world, _ []string) { w.queue.take(func(engine.Delivery) bool { return true }) }},
 	{form(`pause`), func(w *world, _ []string) { _, w.refused = w.engine.Pause(w.t.Context(), w.run) }},
@@ -61,6 +66,7 @@ func (w *world) command(text string) {
 	for _, c := range commands {
 		if m := c.form.FindStringSubmatch(text); m != nil {
 			c.do(w, m)
+			w.doJobs()
 			return
 		}
 	}
@@ -88,6 +94,9 @@ func (w *world) start(m []string) {
 	_, w.refused = w.engine.Start(w.t.Context(), engine.StartRequest{
 		Workspace: w.ws, Workflow: w.wf, ID: id, Payload: w.json(m[1]), Trigger: models.TriggerManual,
 	})
+	if c, ok := errors.AsType[*models.ConflictError](w.refused); ok && c.Run != "" {
+		id = c.Run // the story goes on with the run it gave way to, or became part of
+	}
 	w.run = store.RunRef{Workspace: w.ws, Run: id}
 }
 

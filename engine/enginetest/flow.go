@@ -11,7 +11,7 @@ import (
 )
 
 // ParseFlow reads a flow. It is either JSON: a graph, or an object with graph,
-// input_schema and output as a workflow has them; or it is a drawing, one line for
+// input_schema, output and settings as a workflow has them; or it is a drawing, one line for
 // a step or an edge:
 //
 //	enrich: agent {"agent": "prospector"}
@@ -61,6 +61,8 @@ func parseJSON(text []byte) (*models.Version, error) {
 			v.InputSchema = raw
 		case "output":
 			v.Output = raw
+		case "settings":
+			v.Settings = raw
 		default:
 			return nil, fmt.Errorf("a flow has no %q", name)
 		}
@@ -78,7 +80,7 @@ type drawing struct{ v *models.Version }
 
 var (
 	stepLine = regexp.MustCompile(`^([\w-]+): (\w+)(?: (\{.*\}))?$`)
-	partLine = regexp.MustCompile(`^(output|input_schema): (.+)$`)
+	partLine = regexp.MustCompile(`^(output|input_schema|settings): (.+)$`)
 	edgeLine = regexp.MustCompile(`^([\w+-]+) -> ([\w-]+)(?: (default)| on (\w+)| when (.+))?$`)
 )
 
@@ -87,9 +89,12 @@ func (d *drawing) line(line string) error {
 		if !json.Valid([]byte(m[2])) {
 			return fmt.Errorf("%s is not JSON", m[1])
 		}
-		if m[1] == "output" {
+		switch m[1] {
+		case "output":
 			d.v.Output = json.RawMessage(m[2])
-		} else {
+		case "settings":
+			d.v.Settings = json.RawMessage(m[2])
+		default:
 			d.v.InputSchema = json.RawMessage(m[2])
 		}
 		return nil

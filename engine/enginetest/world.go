@@ -26,12 +26,14 @@ type world struct {
 	engine *engine.Engine
 	clock  *clock.Fake
 	queue  *queue
+	jobs   jobs
 	ws     models.WorkspaceID
 	wf     models.WorkflowID
 
 	place   string // of the line being played
 	run     store.RunRef
 	holding map[string]*engine.Work // steps a worker is at, as the scenario names them
+	came    *models.Event           // the last that came in over the bus
 	refused error                   // by the last command, until a line expects it
 }
 
@@ -87,7 +89,7 @@ func newWorld(t *testing.T, s *store.Store) *world {
 		ws:    models.WorkspaceID(ids.New(models.WorkspacePrefix)), wf: models.WorkflowID(ids.New(models.WorkflowPrefix)),
 	}
 	w.engine, err = engine.New(engine.Deps{
-		Store: s, Clock: w.clock, Enqueuer: w.queue, Notifier: noWatchers{}, Catalogue: catalogue{registry},
+		Store: s, Clock: w.clock, Enqueuer: w.queue, Jobs: &w.jobs, Notifier: noWatchers{}, Catalogue: catalogue{registry},
 	}, engine.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.engine.Close(context.Background())) })
@@ -111,7 +113,7 @@ func (w *world) makeAgents(v *models.Version) {
 }
 
 func (w *world) check(v *models.Version) []models.FieldError {
-	errs, _, err := w.engine.Check(w.t.Context(), w.ws, engine.Draft{Graph: v.Graph, InputSchema: v.InputSchema, Output: v.Output})
+	errs, _, err := w.engine.Check(w.t.Context(), w.ws, engine.Draft{Graph: v.Graph, InputSchema: v.InputSchema, Output: v.Output, Settings: v.Settings})
 	require.NoError(w.t, err)
 	return errs
 }

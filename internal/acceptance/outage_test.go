@@ -102,7 +102,7 @@ func TestWithoutRedisRunsAreTakenAndStepsGoOn(t *testing.T) {
 		require.WithinRange(t, *one.steps["long"].FinishedAt, mended.Add(-outage), mended, "its result is recorded meanwhile")
 	}
 	waitFor(t, endLimit, "queues that can be seen", func() bool {
-		return f.redis.SCard(t.Context(), "asynq:queues").Val() == 3
+		return f.redis.SCard(t.Context(), "asynq:queues").Val() == 7
 	})
 	f.requireNothingLeft(t)
 	f.requireNoErrors(t, `"msg":"asynq"`)

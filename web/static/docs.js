@@ -124,6 +124,7 @@ const codes = [
   ["forbidden_origin", 403, "A form was sent by a page of another site."], ["not_found", 404, "There is nothing here by that name."], ["method_not_allowed", 405, "The address does not know that method."],
   ["conflict", 409, "The name is taken, or something changed at the same time."], ["invalid_state", 409, "What it is doing now does not allow this."],
   ["workflow_not_active", 409, "Only an active workflow starts runs."], ["version_archived", 409, "An archived version cannot be used."],
+  ["concurrency_limit", 409, "The workflow's settings let no more runs start now: the start was skipped, or became part of the run in run_id."],
   ["precondition_failed", 412, "If-Match names another state than the present one."], ["request_timeout", 408, "The request did not arrive in time."], ["too_large", 413, "The body is larger than the server accepts."],
   ["unsupported_media_type", 415, "The body has to be sent as application/json."], ["invalid", 422, "errors names what is wrong, and where."],
   ["idempotency_mismatch", 422, "The Idempotency-Key was used with another request."], ["rate_limited", 429, "Retry-After says when to go on."],
