@@ -481,13 +481,13 @@ func (g *group) changes() *store.Changes {
 			c.Attempts = append(c.Attempts, p.attempts...)
 			c.Events = append(c.Events, p.events...)
 			c.NewWaits = append(c.NewWaits, p.newWaits...)
+			nameEvents(p, g.now)
 			c.BusEvents = append(c.BusEvents, p.told...)
 			for _, id := range p.closedWaits {
 				c.ClosedWaits = append(c.ClosedWaits, store.StepRef{RunRef: rw.ref, Step: id, Iteration: models.NoIteration})
 			}
 		}
 	}
-	nameEvents(c.BusEvents, g.now)
 	return c
 }
 

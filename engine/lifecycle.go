@@ -104,6 +104,7 @@ func (w *walk) publish() {
 		return
 	}
 	r := w.readRun()
+	w.plan.toldAfter = w.snap.run.LastSeq
 	attend := w.now.Add(w.rules.redeliver)
 	for _, t := range w.told {
 		d := t.lifecycle
@@ -126,14 +127,12 @@ func (w *walk) publish() {
 	}
 }
 
-// nameEvents gives events their ids, which carry the time they were received.
-func nameEvents(events []*models.Event, now time.Time) {
-	if len(events) == 0 {
-		return
-	}
-	source := ids.NewSource(ids.NewSeed(), now)
-	for _, e := range events {
-		e.ID = models.EventID(source.Next(models.EventPrefix))
+// nameEvents gives the events of a plan their ids, which carry the time they were
+// received. Those of a run sort as they came: a line of its log comes with two of them
+// at most.
+func nameEvents(p *plan, now time.Time) {
+	for i, e := range p.told {
+		e.ID = models.EventID(ids.At(models.EventPrefix, now, 2*p.toldAfter+int64(i)))
 		e.ExternalID = string(e.ID)
 	}
 }

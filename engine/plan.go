@@ -98,6 +98,7 @@ type plan struct {
 	closedWaits []string
 	deliveries  []Delivery
 	told        []*models.Event // what the bus hears; ids come later
+	toldAfter   int64           // the last line of the log before it
 
 	// folded is the definition of the start that the run took in, if it did.
 	folded *definition

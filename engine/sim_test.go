@@ -125,6 +125,7 @@ var toldOf = map[models.RunEventType]string{
 
 // checkTold holds what the bus hears to the log and to the approvals that are open.
 func (s *sim) checkTold(p *plan) {
+	require.LessOrEqual(s.t, len(p.told), 2*len(p.events), "else their ids would not sort")
 	var want, got []string
 	for _, e := range p.events {
 		var d struct {

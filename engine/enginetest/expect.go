@@ -24,6 +24,8 @@ import (
 //	why TEXT                              a part of the summary of what it waits for
 //	refused TEXT                          what came before was refused, in words like these
 //	log TYPE STEP …                       the end of the run's log: types, with the step where there is one
+//	bus TYPE …                            the end of what the bus was told of the run
+//	bus TYPE OBJECT                       fields of the last such event about the run
 //	STEP not reached                      nothing is known of the step
 //	STEP cannot begin                     no worker gets it now
 //	STEP input VALUE                      what it was given
@@ -43,6 +45,8 @@ var expectations = []struct {
 	{form(`why (.+)`), (*world).whyIs},
 	{form(`refused (.+)`), (*world).refusedIs},
 	{form(`log (.+)`), (*world).logEnds},
+	{form(`bus ([\w.]+) (\{.+)`), (*world).busSaid},
+	{form(`bus ([\w. ]+)`), (*world).busEnds},
 	{form(`STEP not reached`), (*world).notReached},
 	{form(`STEP cannot begin`), (*world).cannotBegin},
 	{form(`STEP input (.+)`), func(w *world, m []string) { w.same(m[2], w.row(m[1]).Input) }},

@@ -70,6 +70,19 @@ func Lowest(prefix string, t time.Time) string {
 	return Format(prefix, u)
 }
 
+// At makes an id that no other process makes, with t for its time. Of those for the
+// same millisecond the ones with a higher n, which counts up to 4095 and from 0 again,
+// sort later.
+func At(prefix string, t time.Time, n int64) string {
+	var u uuid.UUID
+	_, _ = rand.Read(u[8:]) // never fails, as in NewSeed
+	putMillis(&u, t)
+	u[6] = 0x70 | byte(n>>8)&0x0f
+	u[7] = byte(n)
+	u[8] = u[8]&0x3f | 0x80
+	return Format(prefix, u)
+}
+
 func putMillis(u *uuid.UUID, t time.Time) {
 	ms := uint64(max(t.UnixMilli(), 0))
 	binary.BigEndian.PutUint64(u[:8], ms<<16)

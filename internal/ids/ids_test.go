@@ -75,3 +75,17 @@ func TestSourceRepeatsItself(t *testing.T) {
 	require.Equal(t, made[0], ids.Make(ctx, "wf"))
 	require.NotEqual(t, ids.Make(context.Background(), "wf"), ids.Make(context.Background(), "wf"))
 }
+
+func TestIDsOfOneMomentSortByTheirNumber(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 5, 1, 8, 0, 0, 0, time.UTC)
+	before := ""
+	for n := range int64(4096) {
+		id := ids.At("evt", at, n)
+		require.Greater(t, id, before)
+		require.GreaterOrEqual(t, id, ids.Lowest("evt", at))
+		require.Less(t, id, ids.Lowest("evt", at.Add(time.Millisecond)))
+		before = id
+	}
+	require.NotEqual(t, ids.At("evt", at, 1), ids.At("evt", at, 1))
+}
