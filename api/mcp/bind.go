@@ -83,6 +83,12 @@ type boundTool struct {
 	takes map[string]argument
 }
 
+// What is said of a tool to people who look it up, beside what a model needs.
+const (
+	metaOperation = "10ex.ai/operation" // in the OpenAPI document
+	metaScope     = "10ex.ai/scope"     // that a key needs; empty: any key will do
+)
+
 var (
 	errNoOperation = errors.New("its operation does not exist")
 	errNoField     = errors.New("is nothing that its operation takes")
@@ -132,6 +138,7 @@ func bind(t tool, doc *document) (*boundTool, error) {
 		input["$defs"] = definitions
 	}
 	b.shown = &mcp.Tool{
+		Meta: mcp.Meta{metaOperation: op.name, metaScope: op.scope},
 		Name: t.name, Title: t.title, Description: t.does, Annotations: t.effect.annotations(t.title),
 		InputSchema: input, OutputSchema: doc.outputOf(op),
 	}

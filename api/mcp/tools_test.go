@@ -57,6 +57,8 @@ func TestToolsSayWhatTheyAre(t *testing.T) {
 		require.Greater(t, len(tool.Description), 40, x.name)
 		require.True(t, strings.HasSuffix(tool.Description, "."), x.name)
 		require.NotEmpty(t, tool.Title)
+		require.Equal(t, x.operation, tool.Meta[metaOperation])
+		require.Equal(t, string(scopeOf(t, b, x.name)), tool.Meta[metaScope])
 		readOnly := scopeOf(t, b, x.name) == "" || strings.HasSuffix(string(scopeOf(t, b, x.name)), ":read")
 		require.Equal(t, readOnly, tool.Annotations.ReadOnlyHint, x.name)
 		require.Equal(t, x.effect == ends, *tool.Annotations.DestructiveHint, x.name)
