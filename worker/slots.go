@@ -12,10 +12,10 @@ import (
 type slots struct {
 	mu      sync.Mutex
 	free    int
-	agents  int // of the free ones, how many agents may still take
+	agents  int       // of the free ones, how many agents may still take
 	waiters []*waiter // by rank, and then as they came
 	came    int
-	passed  int // how often in a row somebody was passed by one who came later
+	passed  int           // how often in a row somebody was passed by one who came later
 	opened  chan struct{} // closed when a slot is free
 }
 
