@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,7 @@ import (
 // curl does what the documents ask of the program of that name, for machines that
 // have none: the tests need Go alone.
 func curl(args []string) int {
-	method, target, body := http.MethodGet, "", ""
+	method, target, body := "", "", ""
 	header := http.Header{}
 	for len(args) > 0 {
 		var value string
@@ -31,7 +32,7 @@ func curl(args []string) int {
 		case "-X":
 			method = value
 		case "--json":
-			method, body = http.MethodPost, value
+			method, body = cmp.Or(method, http.MethodPost), value // an -X stands in front
 			header.Set("Content-Type", "application/json")
 			header.Set("Accept", "application/json")
 		default:
@@ -41,7 +42,7 @@ func curl(args []string) int {
 			target = arg
 		}
 	}
-	req, err := http.NewRequest(method, target, strings.NewReader(body))
+	req, err := http.NewRequest(cmp.Or(method, http.MethodGet), target, strings.NewReader(body))
 	if err != nil {
 		return curlFails(err)
 	}
