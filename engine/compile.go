@@ -104,6 +104,7 @@ func (c *compiler) step(n *node, at ...any) {
 		n.retry = c.retry(s.Retry, loc)
 	case models.StepTypeWait:
 		c.wait(n, loc)
+	case models.StepTypeBranch: // its conditions are on its edges
 	}
 }
 

@@ -27,7 +27,7 @@ type lines struct {
 // line is a key that is being looked at.
 type line struct{ marks []store.RunMark }
 
-// How many lines are looked at at once, and how many runs are let in together.
+// How many lines are looked at together, and how many runs are let in together.
 const (
 	linesAtOnce = 8
 	mostLetIn   = 32

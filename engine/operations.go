@@ -70,8 +70,7 @@ func checkedPayload(def *definition, raw json.RawMessage) (json.RawMessage, erro
 			err = &models.InvalidError{Fields: []models.FieldError{{Msg: "the payload is not JSON, or too deep", Type: "json"}}}
 		}
 	}
-	var invalid *models.InvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*models.InvalidError](err); ok {
 		return nil, &models.InvalidError{Fields: models.Under(invalid.Fields, "payload")}
 	}
 	return payload, err

@@ -382,14 +382,14 @@ func TestAFalseConditionSkipsTheStepAndWhatFollows(t *testing.T) {
 
 func TestJoinVerdicts(t *testing.T) {
 	t.Parallel()
-	any, two := &models.Join{Any: true}, &models.Join{Count: 2}
+	first, two := &models.Join{Any: true}, &models.Join{Count: 2}
 	for _, c := range []struct {
 		join                    *models.Join
 		arrived, settled, total int
 		want                    joinVerdict
 	}{
 		{nil, 1, 1, 2, joinWaits}, {nil, 1, 2, 2, joinOpens}, {nil, 0, 2, 2, joinDead}, {nil, 2, 2, 2, joinOpens},
-		{any, 0, 1, 2, joinWaits}, {any, 1, 1, 2, joinOpens}, {any, 0, 2, 2, joinDead},
+		{first, 0, 1, 2, joinWaits}, {first, 1, 1, 2, joinOpens}, {first, 0, 2, 2, joinDead},
 		{two, 1, 1, 3, joinWaits}, {two, 1, 2, 3, joinWaits}, {two, 2, 2, 3, joinOpens}, {two, 1, 3, 3, joinDead}, {two, 0, 2, 3, joinDead},
 	} {
 		got, _ := join(c.join, c.arrived, c.settled, c.total)

@@ -40,7 +40,7 @@ func (w *walk) vars(refs expression.Refs, loop *loopItem) (expression.Vars, erro
 		steps := make(map[string]any, len(refs.Steps))
 		for _, ref := range refs.Steps {
 			value, err := w.stepVars(ref)
-			if err == errNeed {
+			if errors.Is(err, errNeed) {
 				missing = true
 				continue
 			}

@@ -36,8 +36,10 @@ func (e *Engine) Sweep(ctx context.Context, limit int) (SweepResult, error) {
 			ops[i].what = deliveryLost{key}
 		case models.StepWaiting:
 			ops[i].what = waitDue{key}
-		default: // running: the schema lets no other state ask for attention
+		case models.StepRunning:
 			ops[i].what = leaseOver{key}
+		case models.StepPending, models.StepCompleted, models.StepFailed, models.StepSkipped, models.StepCancelled:
+			ops[i].what = leaseOver{key} // the schema lets none of these ask for attention; it would be refused
 		}
 	}
 	errs := e.doAll(ctx, ops)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,7 +83,7 @@ func (e *Engine) MatchWaits(ctx context.Context, ev *models.Event) (woken int, e
 type waitMatch struct {
 	e     *Engine
 	ev    *models.Event
-	ready *candidate        // made for the first wait: most events have none
+	ready *candidate      // made for the first wait: most events have none
 	keys  map[string]bool // nil: the waits are found by their keys
 	woken int
 }
@@ -206,12 +207,7 @@ func hearsRuns(eventType string) bool {
 
 func hasKey(ev *models.Event, key string) bool {
 	keys, _ := expression.FieldKeys(eventVars(ev), len(ev.Data)+maxEventKeys)
-	for _, k := range keys {
-		if k == key {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(keys, key)
 }
 
 // LookBackJob does a job of type lookback.
@@ -332,7 +328,7 @@ func (w *walk) isFor(n *node, a *candidate) (bool, error) {
 		vars["event"] = a.vars
 		holds, err := n.match.Eval(context.Background(), vars)
 		if yes, _ := holds.(bool); err != nil || !yes {
-			return false, nil
+			return false, nil //nolint:nilerr // what cannot be compared does not match
 		}
 	}
 	return w.unused(n, a)

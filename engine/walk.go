@@ -244,6 +244,7 @@ func (w *walk) arrive(a arrival) error {
 			reason = a.reason
 		}
 		w.skip(n, row, reason)
+	case joinWaits:
 	}
 	return nil
 }
@@ -525,9 +526,11 @@ func (w *walk) end(status models.RunStatus) error {
 	case models.RunFailed:
 		w.log(models.EventRunFailed, nil, map[string]any{"error": r.Error})
 		w.tellRun(models.FlowRunFailed)
-	default:
+	case models.RunCancelled:
 		w.log(models.EventRunCancelled, nil, w.ending)
 		w.tellRun(models.FlowRunCancelled)
+	case models.RunQueued, models.RunRunning, models.RunWaiting, models.RunPaused:
+		return fmt.Errorf("engine: a run cannot end as %s", status)
 	}
 	return nil
 }
@@ -573,8 +576,7 @@ const codeExpression = "expression"
 
 // expressionText is what an expression's error says to the author.
 func expressionText(err error) string {
-	var e *expression.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*expression.Error](err); ok {
 		return e.Error()
 	}
 	return "the expression could not be evaluated"

@@ -160,6 +160,9 @@ func (w *walk) cancelOne(row *models.Step, reason string) {
 		if s := w.def.nodes[row.StepID].def; s.Approval != nil || s.Type.Executed() {
 			w.tellAnswered(row, decisionCancelled, Decision{})
 		}
+	case models.StepPending: // a join, which the run does not count
+	case models.StepCompleted, models.StepFailed, models.StepSkipped, models.StepCancelled:
+		return // it is not open
 	}
 	w.cancelRow(row, reason)
 }

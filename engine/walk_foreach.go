@@ -147,12 +147,11 @@ func (w *walk) cancelIterations(parent *models.Step, reason string) (n int, err 
 		if it.StepID != parent.StepID || it.Iteration == models.NoIteration {
 			continue
 		}
-		switch it.Status {
-		case models.StepQueued:
-			parent.IterActive--
-		case models.StepPending:
-		default:
+		if it.Status != models.StepPending && it.Status != models.StepQueued {
 			continue
+		}
+		if it.Status == models.StepQueued {
+			parent.IterActive--
 		}
 		w.closeRow(w.change(it), reason)
 		n++

@@ -98,6 +98,7 @@ func (n *node) settledBy(row *models.Step) bool {
 		return true
 	case models.StepFailed:
 		return n.hasEdge(models.OnError)
+	case models.StepPending, models.StepQueued, models.StepRunning, models.StepWaiting, models.StepCancelled:
 	}
 	return false
 }

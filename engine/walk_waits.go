@@ -25,7 +25,7 @@ const codeRejected = "rejected"
 // openWait begins a wait. One that is over already ends at once.
 func (w *walk) openWait(n *node, row *models.Step) error {
 	var wake *time.Time
-	kind := ""
+	var kind string
 	data := map[string]any{}
 	switch {
 	case n.waitFor > 0:

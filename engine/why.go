@@ -96,12 +96,13 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 		if row.IterTotal > 0 {
 			on.Detail = fmt.Sprintf("%d of %d iterations are done, %d are under way", row.IterDone, row.IterTotal, row.IterActive)
 		}
-	default: // queued
+	case models.StepQueued:
 		on.Kind, on.Detail = "queue", "a free worker"
 		if row.Attempt > 1 && row.Error != nil && row.DueAt != nil {
 			on.Kind, on.Until = "retry", row.DueAt
 			on.Detail = fmt.Sprintf("attempt %d, after the one before failed: %s", row.Attempt, row.Error.Message)
 		}
+	case models.StepCompleted, models.StepFailed, models.StepSkipped, models.StepCancelled: // nothing waits for these
 	}
 	return on
 }

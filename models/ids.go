@@ -3,14 +3,22 @@ package models
 // Ids are typed, so one kind cannot be passed for another. They are written as a
 // prefix, an underscore and 26 characters that sort by the time of their making.
 type (
+	// WorkspaceID names a workspace.
 	WorkspaceID string
-	KeyID       string
-	WorkflowID  string
-	RunID       string
-	TriggerID   string
-	EventID     string
-	AgentID     string
-	DeliveryID  string
+	// KeyID names an API key.
+	KeyID string
+	// WorkflowID names a workflow.
+	WorkflowID string
+	// RunID names a run.
+	RunID string
+	// TriggerID names a trigger.
+	TriggerID string
+	// EventID names an event.
+	EventID string
+	// AgentID names an agent; people use its slug.
+	AgentID string
+	// DeliveryID names a delivery of a webhook.
+	DeliveryID string
 )
 
 // Prefixes of ids, as they stand in front of the underscore.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -144,8 +143,7 @@ func containsAny(q *bun.SelectQuery, condition, text string, columns []string) *
 }
 
 func (postgres) kind(err error) error {
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch {
 		case pe.Code == "23505":
 			return models.ErrConflict
@@ -201,9 +199,7 @@ func (sqliteDialect) forUpdate(q *bun.SelectQuery, _ string) *bun.SelectQuery { 
 // metadataHas looks for the text of the pair, which is ten times as fast as reading
 // the JSON. It cannot be mistaken: quotes inside of a key or value are masked.
 func (sqliteDialect) metadataHas(q *bun.SelectQuery, key, value string) *bun.SelectQuery {
-	k, _ := json.Marshal(key)
-	v, _ := json.Marshal(value)
-	return q.Where("instr(metadata, ?) > 0", string(k)+":"+string(v))
+	return q.Where("instr(metadata, ?) > 0", string(marshalled(&key))+":"+string(marshalled(&value)))
 }
 
 func (sqliteDialect) listHas(q *bun.SelectQuery, column, value string) *bun.SelectQuery {
@@ -224,8 +220,7 @@ var registerLower = sync.OnceValue(func() error {
 })
 
 func (sqliteDialect) kind(err error) error {
-	var se *sqlite.Error
-	if errors.As(err, &se) {
+	if se, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch se.Code() {
 		case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE:
 			return models.ErrConflict

@@ -96,7 +96,7 @@ func TestRunTxGivesBackWhatWasSaved(t *testing.T) {
 			open, err := tx.OpenSteps(ctx, ref)
 			require.NoError(t, err)
 			require.Len(t, open, 2)
-			return nil, nil
+			return &store.Changes{}, nil
 		}))
 	})
 }
@@ -113,7 +113,7 @@ func TestAFailedTransactionLeavesNothing(t *testing.T) {
 		require.ErrorIs(t, err, models.ErrConflict)
 		require.NoError(t, s.WithRuns(ctx, []store.RunRef{ref}, func(tx *store.RunTx) (*store.Changes, error) {
 			require.Empty(t, tx.Runs)
-			return nil, nil
+			return &store.Changes{}, nil
 		}))
 	})
 }

@@ -66,7 +66,7 @@ func (t *Tenant) runsQuery(f RunFilter, p Page) *bun.RawQuery {
 	for _, status := range statuses {
 		for _, typ := range types {
 			// Without a limit in each, PostgreSQL may plan for all rows of all of them.
-			branches = append(branches, "SELECT * FROM (?) AS branch")
+			branches = append(branches, "SELECT "+strings.Join(runColumns, ", ")+" FROM (?) AS branch")
 			args = append(args, t.runsBranch(f, p, status, typ))
 		}
 	}

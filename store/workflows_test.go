@@ -75,16 +75,16 @@ func TestWorkflowsAreFiltered(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		ctx := context.Background()
 		a, _ := tenant(t, s)
-		make := func(name, description string, status models.WorkflowStatus, tags ...string) {
+		create := func(name, description string, status models.WorkflowStatus, tags ...string) {
 			w := newWorkflow(name, tags...)
 			w.Description, w.Status = description, status
 			require.NoError(t, a.CreateWorkflow(ctx, w, newVersion("1")))
 		}
-		make("Speed to Lead", "Calls at once", models.WorkflowActive, "sales", "b2b")
-		make("Win back", "50% off_now", models.WorkflowPaused, "sales")
-		make("ÄRGER melden", "", models.WorkflowActive, "it's", `"quoted"`)
-		make("Old", "speedy", models.WorkflowArchived)
-		make("Straße", "", models.WorkflowActive)
+		create("Speed to Lead", "Calls at once", models.WorkflowActive, "sales", "b2b")
+		create("Win back", "50% off_now", models.WorkflowPaused, "sales")
+		create("ÄRGER melden", "", models.WorkflowActive, "it's", `"quoted"`)
+		create("Old", "speedy", models.WorkflowArchived)
+		create("Straße", "", models.WorkflowActive)
 
 		for name, tc := range map[string]struct {
 			filter store.WorkflowFilter

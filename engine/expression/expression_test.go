@@ -194,7 +194,7 @@ func TestDecode(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]any{
 		`1`: 1, `-0`: 0, `1.0`: 1, `1e3`: 1000, `1.5`: 1.5, `9223372036854775807`: math.MaxInt, `9223372036854775808`: float64(1 << 63),
-		`"a"`: "a", `null`: nil, ``: nil, `[1,{"a":[2.50]}]`: []any{1, map[string]any{"a": []any{2.5}}}, ` {} `: map[string]any{},
+		`"a"`: "a", `null`: nil, ``: nil, `[1,{"a":[2.50]}]`: []any{1, map[string]any{"a": []any{2.5}}}, `[ {} ]`: []any{map[string]any{}},
 		`9007199254740993`: 9007199254740993, `1e-400`: 0, `"[[[[{{{{\"]"`: `[[[[{{{{"]`,
 	} {
 		got, err := expression.Decode(json.RawMessage(raw))
@@ -281,7 +281,8 @@ func TestRenderJSONKeepsFieldsInOrder(t *testing.T) {
 	for range 10 {
 		raw, err := tmpl.RenderJSON(context.Background(), expression.Vars{"payload": map[string]any{"x": map[string]any{"n": 1.0, "m": "&"}}})
 		require.NoError(t, err)
-		require.Equal(t, `{"a":"<{\"m\":\"&\",\"n\":1}>","b":{"m":"&","n":1},"c":{"y":2,"z":1}}`, string(raw))
+		// As text: the order of the names has to be the same every time.
+		require.Empty(t, cmp.Diff(`{"a":"<{\"m\":\"&\",\"n\":1}>","b":{"m":"&","n":1},"c":{"y":2,"z":1}}`, string(raw)))
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 // frame is the state of one evaluation. The virtual machine hands it to every
 // function of ours; expressions have no name for it.
 type frame struct {
-	ctx    context.Context // for the length of one Eval only
+	ctx    context.Context //nolint:containedctx // for the length of one Eval only
 	vars   Vars
 	fuel   int
 	memory int

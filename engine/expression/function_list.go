@@ -30,7 +30,7 @@ var listFunctions = []*function{
 			if list := args[0].([]any); len(list) > 0 {
 				return list[0], nil
 			}
-			return nil, nil
+			return nil, nil //nolint:nilnil // null is a value
 		},
 	},
 	{
@@ -40,7 +40,7 @@ var listFunctions = []*function{
 			if list := args[0].([]any); len(list) > 0 {
 				return list[len(list)-1], nil
 			}
-			return nil, nil
+			return nil, nil //nolint:nilnil // null is a value
 		},
 	},
 	{

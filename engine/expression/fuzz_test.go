@@ -3,7 +3,6 @@ package expression_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,7 +88,7 @@ func FuzzTemplate(f *testing.F) {
 			out, err := tmpl.Render(context.Background(), vars)
 			if err != nil {
 				var bad *expression.Error
-				require.True(t, errors.As(err, &bad))
+				require.ErrorAs(t, err, &bad)
 				requireHuman(t, bad)
 				continue
 			}

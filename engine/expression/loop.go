@@ -2,6 +2,7 @@ package expression
 
 import (
 	"errors"
+	"slices"
 )
 
 // loop is a builtin that evaluates its second argument for every item of its first.
@@ -156,8 +157,8 @@ func callLoop(args ...any) (any, error) {
 
 // lastTrue is the position of the last pair whose value is true, or -1.
 func lastTrue(pairs []any) int {
-	for i := len(pairs) - 1; i >= 0; i-- {
-		if pairs[i].([]any)[1] == true {
+	for i, p := range slices.Backward(pairs) {
+		if p.([]any)[1] == true {
 			return i
 		}
 	}
@@ -170,7 +171,7 @@ func groupBy(f *frame, pairs []any) (any, error) {
 		item, value := p.([]any)[0], p.([]any)[1]
 		switch kindOf(value) {
 		case isNull, isBool, isNumber, isText:
-		default:
+		case isList, isObject, isTime, isDuration:
 			return nil, errors.New("the value must be text, a number, true, false or null")
 		}
 		name, err := f.textOf(value)

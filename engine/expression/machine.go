@@ -121,8 +121,7 @@ func compilePattern(text string) (*regexp.Regexp, int, error) {
 	}
 	parsed, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
-		var bad *syntax.Error
-		if errors.As(err, &bad) {
+		if bad, ok := errors.AsType[*syntax.Error](err); ok {
 			return nil, 0, fmt.Errorf("the pattern is not a regular expression (RE2): %s in %s", bad.Code, abridge(bad.Expr, 40))
 		}
 		return nil, 0, errors.New("the pattern is not a regular expression (RE2)")

@@ -38,7 +38,7 @@ func CompileMatch(src string, s Scope) (*Match, error) {
 	m := &Match{Program: p}
 	tree, err := parser.ParseWithConfig(hideDashes(src), &conf.Config{MaxNodes: MaxNodes, ShortCircuit: true, Functions: noFunctions})
 	if err != nil {
-		return m, nil // it has been parsed before, so this cannot be; without equalities it is right as well
+		return m, nil //nolint:nilerr // it has been parsed before, so this cannot be; without equalities it is right as well
 	}
 	var ranked [3][]Equality
 	for _, n := range conjuncts(tree.Node, nil) {

@@ -53,7 +53,7 @@ func (p *path) read(f *frame, base any, arguments []any) (any, error) {
 		k := &p.keys[i]
 		if v == nil {
 			if p.soft || k.optional {
-				return nil, nil
+				return nil, nil //nolint:nilnil // null is a value
 			}
 			return nil, p.nullFault(i)
 		}
@@ -63,7 +63,7 @@ func (p *path) read(f *frame, base any, arguments []any) (any, error) {
 		}
 		if problem != "" {
 			if p.soft || k.optional {
-				return nil, nil
+				return nil, nil //nolint:nilnil // null is a value
 			}
 			return nil, faultf(k.offset, "%s is %s%s", p.text(i), kindOf(v), problem)
 		}
@@ -178,6 +178,7 @@ func (k *pathKey) text() string {
 		return "[" + strconv.Itoa(k.index) + "]"
 	case keyArgument:
 		return "[…]"
+	case keyName:
 	}
 	if isName(k.name) {
 		return "." + k.name
@@ -195,7 +196,9 @@ func (k *pathKey) optionalText() string {
 // isName tells whether s can be written after a dot.
 func isName(s string) bool {
 	for i := range len(s) {
-		if !(s[i] == '_' || s[i] >= 'a' && s[i] <= 'z' || s[i] >= 'A' && s[i] <= 'Z' || i > 0 && s[i] >= '0' && s[i] <= '9') {
+		letter := s[i] == '_' || s[i] >= 'a' && s[i] <= 'z' || s[i] >= 'A' && s[i] <= 'Z'
+		digit := s[i] >= '0' && s[i] <= '9'
+		if !letter && (!digit || i == 0) {
 			return false
 		}
 	}

@@ -165,6 +165,7 @@ func (p *Program) eval(f *frame, room int) (any, int, error) {
 		if len(list) > MaxItems {
 			return nil, room, errorAt(p.source, 0, fmt.Sprintf("the list has %d items; at most %d are allowed", len(list), MaxItems))
 		}
+	case Any:
 	}
 	limit := MaxResult
 	if p.read != nil {
@@ -200,16 +201,14 @@ func (p *Program) wrong(text string, got any) *Error {
 
 // explain makes the error of an evaluation from what the virtual machine gave.
 func (p *Program) explain(f *frame, err error) error {
-	var at *fault
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*fault](err); ok {
 		return errorAt(p.source, at.offset, at.message)
 	}
 	if ended := f.ctx.Err(); ended != nil && errors.Is(err, ended) {
 		return ended
 	}
 	offset := 0
-	var located *file.Error
-	if errors.As(err, &located) {
+	if located, ok := errors.AsType[*file.Error](err); ok {
 		offset = located.From
 		if located.Message == "memory budget exceeded" {
 			err = errTooMuchMemory

@@ -429,6 +429,7 @@ func (r *rewriter) loop(l *loop, arguments []ast.Node, offset int) (ast.Node, ki
 			args = append(args, order)
 		}
 		return call(vmLoop, offset, place, args...), l.result
+	case loopNative:
 	}
 	return native(l.Name, body), l.result
 }

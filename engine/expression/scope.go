@@ -26,7 +26,7 @@ type Scope struct {
 type Vars map[string]any
 
 // Refs tells what an expression reads, found without evaluating it.
-type Refs struct {
+type Refs struct { //nolint:recvcheck // it is made in place, and a value to everybody else
 	// Steps are the steps it reads, ordered by id, each once.
 	Steps []StepRef
 	// The other names it reads. Item stands for item and index.

@@ -206,7 +206,7 @@ func (t *Template) RenderJSON(ctx context.Context, v Vars) (json.RawMessage, err
 
 // rendering is the state of one Render.
 type rendering struct {
-	ctx  context.Context // for the length of one Render only
+	ctx  context.Context //nolint:containedctx // for the length of one Render only
 	vars Vars
 	room int
 	fuel int
