@@ -51,7 +51,7 @@ func (in *installation) mcpTools(t *testing.T, configuration string) []*mcp.Tool
 	s := c.Servers["flows"]
 	var transport mcp.Transport
 	if s.Type == "http" {
-		transport = &mcp.StreamableClientTransport{Endpoint: s.URL, HTTPClient: &http.Client{Transport: withHeaders(s.Headers)}}
+		transport = &mcp.StreamableClientTransport{Endpoint: s.URL, HTTPClient: &http.Client{Transport: withHeaders{s.Headers, new(http.Transport)}}}
 	} else {
 		require.Equal(t, "flows", s.Command)
 		program, err := built.flows()
@@ -70,15 +70,18 @@ func (in *installation) mcpTools(t *testing.T, configuration string) []*mcp.Tool
 	return list.Tools
 }
 
-type withHeaders map[string]string
+type withHeaders struct {
+	headers map[string]string
+	next    http.RoundTripper
+}
 
 // RoundTrip adds the headers.
 func (h withHeaders) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	for name, value := range h {
+	for name, value := range h.headers {
 		r.Header.Set(name, value)
 	}
-	return http.DefaultTransport.RoundTrip(r)
+	return h.next.RoundTrip(r)
 }
 
 func configurations(t *testing.T) []string {

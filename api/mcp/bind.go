@@ -40,11 +40,9 @@ const (
 func (e effect) annotations(title string) *mcp.ToolAnnotations {
 	return &mcp.ToolAnnotations{
 		Title: title, ReadOnlyHint: e == reads, IdempotentHint: e != adds && e != starts,
-		DestructiveHint: ptr(e == ends), OpenWorldHint: ptr(e == starts || e == moves),
+		DestructiveHint: new(e == ends), OpenWorldHint: new(e == starts || e == moves),
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // argument is an argument of a tool and the place in the request it goes to.
 type argument struct {

@@ -66,7 +66,7 @@ func (t *boundTool) ask(arguments json.RawMessage) (api.Call, []api.Fault) {
 	if hasBody {
 		call.Body = encode(members)
 	}
-	slices.SortFunc(faults, func(a, b api.Fault) int { return strings.Compare(string(encode(a)), string(encode(b))) })
+	slices.SortFunc(faults, func(a, b api.Fault) int { return bytes.Compare(encode(a), encode(b)) })
 	return call, faults
 }
 

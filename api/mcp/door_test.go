@@ -151,7 +151,7 @@ func TestACallCountsAsOneRequest(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, resp.StatusCode)
 	require.NotEmpty(t, resp.Header.Get("Retry-After"))
 	require.Contains(t, body, `"rate_limited"`)
-	req, err := http.NewRequestWithContext(t.Context(), "GET", b.url+"/api/v1/flows/whoami", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+"/api/v1/flows/whoami", nil)
 	require.NoError(t, err)
 	req.Header.Set("Authorization", "Bearer "+key)
 	got, err := b.http.Do(req)

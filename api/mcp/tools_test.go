@@ -2,12 +2,14 @@ package mcp
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -16,6 +18,7 @@ import (
 	"github.com/10ex/flows/api"
 	"github.com/10ex/flows/internal/ids"
 	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
 	"github.com/10ex/flows/store/storetest"
 )
 
@@ -53,7 +56,7 @@ func TestToolsSayWhatTheyAre(t *testing.T) {
 	for _, x := range tools {
 		tool := shown[x.name]
 		require.NotNil(t, tool, x.name)
-		require.Regexp(t, regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`), tool.Name)
+		require.Regexp(t, `^[a-z]+(_[a-z]+)*$`, tool.Name)
 		require.Greater(t, len(tool.Description), 40, x.name)
 		require.True(t, strings.HasSuffix(tool.Description, "."), x.name)
 		require.NotEmpty(t, tool.Title)
@@ -66,7 +69,7 @@ func TestToolsSayWhatTheyAre(t *testing.T) {
 		input := tool.InputSchema.(map[string]any)
 		require.Equal(t, false, input["additionalProperties"], x.name)
 		for name, p := range input["properties"].(map[string]any) {
-			require.Regexp(t, regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`), name)
+			require.Regexp(t, `^[a-z]+(_[a-z]+)*$`, name)
 			require.NotEmpty(t, p.(map[string]any)["description"], "%s of %s", name, x.name)
 		}
 		for _, schema := range []any{tool.InputSchema, tool.OutputSchema} {
@@ -365,7 +368,8 @@ func TestACallWithTheSameKeyIsDoneOnce(t *testing.T) {
 		s := b.connect(t, b.key)
 		wf := workflow(t, s, passing)
 		start := values{"workflow_id": wf, "payload": values{"a": 1}, "idempotency_key": "lead 42"}
-		require.Equal(t, done(t, s, "trigger_workflow", start)["id"], done(t, s, "trigger_workflow", start)["id"])
+		first, again := done(t, s, "trigger_workflow", start), done(t, s, "trigger_workflow", start)
+		require.Equal(t, first["id"], again["id"])
 		start["payload"] = values{"a": 2}
 		failedAs(t, s, "idempotency_mismatch", "trigger_workflow", start)
 		require.Len(t, done(t, s, "list_runs", nil)["items"], 1)
@@ -420,5 +424,28 @@ func TestAnEventStartsARun(t *testing.T) {
 		done(t, s, "send_event", event)
 		require.Len(t, done(t, s, "list_runs", values{"trigger_type": []string{"event"}})["items"], 1)
 		require.Len(t, done(t, s, "list_triggers", values{"enabled": false})["items"], 1)
+	})
+}
+
+// A server that stops does not wait for runs that somebody waits for.
+func TestAWaitEndsWithTheServer(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		s := b.connect(t, b.key)
+		wf := workflow(t, s, waiting)
+		got := make(chan result, 1)
+		go func() {
+			got <- call(t, s, "trigger_workflow", values{"workflow_id": wf, "wait_seconds": 60})
+		}()
+		require.Eventually(t, func() bool {
+			runs, err := b.store.For(b.ws).Runs(t.Context(), store.RunFilter{}, store.Page{Limit: 1})
+			return err == nil && len(runs) == 1
+		}, 20*time.Second, 5*time.Millisecond)
+		ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+		defer stop()
+		require.NoError(t, b.api.Shutdown(ctx))
+		res := <-got
+		require.False(t, res.IsError)
+		require.NotEqual(t, "completed", res.content["status"])
 	})
 }

@@ -164,7 +164,7 @@ func (b *bridge) forget(id json.RawMessage) {
 
 // carry brings a message to the server and its answer back.
 func (b *bridge) carry(ctx context.Context, m message, line []byte) {
-	resp, body, err := b.send(ctx, m, line)
+	got, err := b.send(ctx, m, line)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return
@@ -172,7 +172,6 @@ func (b *bridge) carry(ctx context.Context, m message, line []byte) {
 		b.fail(m.ID, codeServer, fmt.Sprintf("The server at %s cannot be reached: %v.", b.base, cause(err)), nil)
 		return
 	}
-	media := resp.Header.Get("Content-Type")
 	var answer struct {
 		Version string          `json:"jsonrpc"`
 		ID      json.RawMessage `json:"id"`
@@ -184,7 +183,7 @@ func (b *bridge) carry(ctx context.Context, m message, line []byte) {
 		Result json.RawMessage `json:"result"`
 		Detail string          `json:"detail"`
 	}
-	isJSON := strings.Contains(media, "json") && json.Unmarshal(body, &answer) == nil
+	isJSON := strings.Contains(got.media, "json") && json.Unmarshal(got.body, &answer) == nil
 	switch {
 	case isJSON && answer.Error != nil && string(answer.ID) != string(m.ID):
 		b.fail(m.ID, answer.Error.Code, answer.Error.Message, answer.Error.Data)
@@ -192,18 +191,25 @@ func (b *bridge) carry(ctx context.Context, m message, line []byte) {
 		if m.Method == "initialize" {
 			b.agreed(answer.Result)
 		}
-		b.write(m.ID, body)
-	case isJSON && answer.Detail != "" && resp.StatusCode >= 400: // a problem
-		b.fail(m.ID, codeServer, answer.Detail, body)
-	case resp.StatusCode >= 300 || len(m.ID) > 0:
-		b.fail(m.ID, codeServer, fmt.Sprintf("The server at %s does not speak MCP: it answered %s.", b.base, resp.Status), nil)
+		b.write(m.ID, got.body)
+	case isJSON && answer.Detail != "" && got.code >= 400: // a problem
+		b.fail(m.ID, codeServer, answer.Detail, got.body)
+	case got.code >= 300 || len(m.ID) > 0:
+		b.fail(m.ID, codeServer, fmt.Sprintf("The server at %s does not speak MCP: it answered %s.", b.base, got.status), nil)
 	}
 }
 
-func (b *bridge) send(ctx context.Context, m message, line []byte) (*http.Response, []byte, error) {
+// received is what the server sent back.
+type received struct {
+	code          int
+	status, media string
+	body          []byte
+}
+
+func (b *bridge) send(ctx context.Context, m message, line []byte) (got received, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url, bytes.NewReader(line))
 	if err != nil {
-		return nil, nil, err
+		return got, err
 	}
 	set := func(name, value string) {
 		if value != "" {
@@ -220,14 +226,15 @@ func (b *bridge) send(ctx context.Context, m message, line []byte) (*http.Respon
 	set("Mcp-Name", m.Params.Name+m.Params.URI)
 	resp, err := b.client.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return got, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMessage+1))
-	if err == nil && len(body) > maxMessage {
+	got = received{code: resp.StatusCode, status: resp.Status, media: resp.Header.Get("Content-Type")}
+	got.body, err = io.ReadAll(io.LimitReader(resp.Body, maxMessage+1))
+	if err == nil && len(got.body) > maxMessage {
 		err = errors.New("its answer is too long")
 	}
-	return resp, body, err
+	return got, err
 }
 
 // speaks gives the version of the protocol that a message is in.

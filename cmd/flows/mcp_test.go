@@ -23,7 +23,7 @@ import (
 func overHTTP(t *testing.T, url, key string) *mcp.ClientSession {
 	t.Helper()
 	return connectMCP(t, &mcp.StreamableClientTransport{
-		Endpoint: url + "/mcp", HTTPClient: &http.Client{Transport: withKey{key}}, MaxRetries: -1,
+		Endpoint: url + "/mcp", HTTPClient: &http.Client{Transport: withKey{key, new(http.Transport)}}, MaxRetries: -1,
 	})
 }
 
@@ -43,12 +43,15 @@ func mcpProgram(env ...string) *exec.Cmd {
 	return cmd
 }
 
-type withKey struct{ key string }
+type withKey struct {
+	key  string
+	next http.RoundTripper
+}
 
 func (k withKey) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+k.key)
-	return http.DefaultTransport.RoundTrip(r)
+	return k.next.RoundTrip(r)
 }
 
 func connectMCP(t *testing.T, transport mcp.Transport) *mcp.ClientSession {
