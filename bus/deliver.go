@@ -185,21 +185,29 @@ func unreachable(trg *models.Trigger, err error) (reason string, gone bool) {
 	return "", false
 }
 
-// Deliver attempts a delivery and records what came of it. Where ctx ends meanwhile it
+// Outcome tells how an address behaved.
+type Outcome struct {
+	Arrived bool
+	Took    time.Duration // of the address alone
+}
+
+// Deliver attempts a delivery, records what came of it and tells how the address
+// behaved. Where ctx ends meanwhile it
 // is given back, as if nothing had been tried. An error tells that nothing could be
 // recorded: then it is attempted again when its lease is over.
-func (b *Bus) Deliver(ctx context.Context, s *Sending) error {
+func (b *Bus) Deliver(ctx context.Context, s *Sending) (Outcome, error) {
 	ctx = obs.With(ctx, obs.Workspace(s.trigger.WorkspaceID), triggerAttr(s.trigger.ID), eventAttr(s.event.ID))
 	start := time.Now()
 	got := b.send(ctx, s)
 	got.took = time.Since(start)
+	out := Outcome{Arrived: got.failed == "", Took: got.took}
 	recording, stop := context.WithTimeout(context.WithoutCancel(ctx), leaseSlack/2)
 	defer stop()
 	if ctx.Err() != nil && !got.answered() {
-		return b.store.For(s.trigger.WorkspaceID).ReleaseDelivery(recording, s.delivery, b.now())
+		return out, b.store.For(s.trigger.WorkspaceID).ReleaseDelivery(recording, s.delivery, b.now())
 	}
 	_, err := b.record(recording, s, got)
-	return err
+	return out, err
 }
 
 // record keeps what came of an attempt and sees to the next one. It tells whether the

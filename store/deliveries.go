@@ -64,10 +64,19 @@ func (t *Tenant) DeliveryAttempts(ctx context.Context, ids []models.DeliveryID) 
 
 // ClaimDelivery takes the delivery of a trigger that has been due for longest, until
 // the lease ends, in the name of a token. It is nil where none is due; next then tells
-// when one is, if there is one. Any number of processes may do it at once.
+// when one is, if that is known. Any number of processes may do it at once.
 func (t *Tenant) ClaimDelivery(
 	ctx context.Context, trigger models.TriggerID, now, lease time.Time, token string,
 ) (d *models.Delivery, next *time.Time, err error) {
+	// Looked at first, for mostly nothing is due, and then nobody need be locked out.
+	first := new(models.Delivery)
+	err = t.openDeliveries(t.s.db, trigger).Column("attend_at").OrderExpr("delivery.attend_at").Limit(1).Scan(ctx, first)
+	if err = t.s.err(err); errors.Is(err, models.ErrNotFound) {
+		return nil, nil, nil
+	}
+	if err != nil || first.AttendAt.After(now) {
+		return nil, first.AttendAt, err
+	}
 	d = new(models.Delivery)
 	err = t.s.alone(func(db bun.IDB) error {
 		due := t.s.dialect.forUpdate(t.openDeliveries(db, trigger).Column("workspace_id", "id").
@@ -76,19 +85,14 @@ func (t *Tenant) ClaimDelivery(
 			Set("attend_at = ?", lease).Set("lease_token = ?", token).
 			Where("(delivery.workspace_id, delivery.id) = (?)", due).Returning("*").Scan(ctx)
 	})
-	switch {
-	case err == nil:
-		return d, nil, nil
-	case !errors.Is(err, models.ErrNotFound):
+	if errors.Is(err, models.ErrNotFound) {
+		// Another process was quicker: it, too, looks again when it is done.
+		return nil, nil, nil
+	}
+	if err != nil {
 		return nil, nil, err
 	}
-	later := new(models.Delivery)
-	err = t.openDeliveries(t.s.db, trigger).Column("attend_at").Where("delivery.attend_at > ?", now).
-		OrderExpr("delivery.attend_at").Limit(1).Scan(ctx, later)
-	if err = t.s.err(err); errors.Is(err, models.ErrNotFound) {
-		err = nil
-	}
-	return nil, later.AttendAt, err
+	return d, nil, nil
 }
 
 // openDeliveries is served by deliveries_open (workspace_id, trigger_id, attend_at).

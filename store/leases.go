@@ -82,6 +82,10 @@ func (s *Store) TakeOver(ctx context.Context, now time.Time) error {
 	return s.alone(func(db bun.IDB) error {
 		_, err := db.NewUpdate().Model((*models.Step)(nil)).Set("attend_at = ?", now).
 			Where("status IN (?)", bun.List([]models.StepStatus{models.StepRunning, models.StepQueued})).Where("attend_at IS NOT NULL").Exec(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = db.NewUpdate().Model((*models.Delivery)(nil)).Set("attend_at = ?", now).Where("status = ?", models.DeliverySending).Exec(ctx)
 		return err
 	})
 }

@@ -21,7 +21,7 @@ import (
 // Deliveries is what a Courier asks of the bus.
 type Deliveries interface {
 	ClaimDelivery(ctx context.Context, ws models.WorkspaceID, trigger models.TriggerID) (*bus.Sending, *time.Time, error)
-	Deliver(ctx context.Context, s *bus.Sending) error
+	Deliver(ctx context.Context, s *bus.Sending) (bus.Outcome, error)
 }
 
 var _ Deliveries = (*bus.Bus)(nil)
@@ -54,8 +54,8 @@ func (c *CourierConfig) complete() error {
 
 // Courier sends webhooks. An address that takes its time must not delay the others, so
 // there are two pools: an attempt that takes longer than a moment gives its place in
-// the fast one back and goes on in the slow one, and the next attempts at its address
-// begin there, until it answers soon again. How much waits for an address lies in the
+// the fast one back and goes on in the slow one. At an address that did not answer, or
+// keeps answering late, attempts begin there, until it answers soon again. How much waits for an address lies in the
 // database and not here: a task only tells that something may be due, and takes no
 // longer than that.
 type Courier struct {
@@ -92,6 +92,7 @@ type endpoint struct {
 	running int
 	queued  int
 	good    int         // how often in a row it answered well and soon
+	late    int         // how often in a row it answered late
 	again   bool        // more may have become due since those under way looked
 	timer   *time.Timer // nil: none is set
 	wakeAt  time.Time
@@ -104,6 +105,9 @@ func (e *endpoint) idle() bool { return e.running == 0 && e.queued == 0 && e.tim
 // mostEndpoints bounds the addresses that are remembered while nothing is on its way to
 // them.
 const mostEndpoints = 10_000
+
+// lateStreak is after how many late answers an address is a slow one.
+const lateStreak = 3
 
 // goodStreak is after how many good answers an address may have more at once.
 const goodStreak = 8
@@ -213,7 +217,7 @@ func (p *place) slowDown() {
 	c.running[p.pool]--
 	p.pool = slow
 	c.running[p.pool]++
-	p.endpoint.pool, p.endpoint.good = slow, 0
+	p.endpoint.good = 0
 	c.begin()
 }
 
@@ -235,14 +239,13 @@ func (c *Courier) attempt(p *place) {
 	}
 	hurry := time.AfterFunc(c.cfg.Patience, p.slowDown)
 	start := time.Now()
-	err = c.deliver(ctx, s)
+	out, err := c.deliver(ctx, s)
 	hurry.Stop()
-	took := time.Since(start)
-	c.metrics.took.Observe(took.Seconds())
+	c.metrics.took.Observe(time.Since(start).Seconds())
 	if err != nil {
 		c.log.WarnContext(ctx, "what came of a webhook was not recorded: it will be sent again", obs.Err(err))
 	}
-	c.judge(p, took)
+	c.judge(p.endpoint, out)
 	c.finish(p, true, nil)
 }
 
@@ -253,7 +256,7 @@ func (c *Courier) claim(ctx context.Context, e *endpoint) (*bus.Sending, *time.T
 }
 
 // deliver keeps a fault of ours in one webhook from taking the process down.
-func (c *Courier) deliver(ctx context.Context, s *bus.Sending) (err error) {
+func (c *Courier) deliver(ctx context.Context, s *bus.Sending) (out bus.Outcome, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("webhook panicked: %v", p)
@@ -262,16 +265,26 @@ func (c *Courier) deliver(ctx context.Context, s *bus.Sending) (err error) {
 	return c.bus.Deliver(ctx, s)
 }
 
-// judge learns from how long an address took.
-func (c *Courier) judge(p *place, took time.Duration) {
+// judge learns from how an address behaved. One that let us wait in vain is slow; one
+// that answered late is if it does so again and again, for a busy moment is no habit.
+func (c *Courier) judge(e *endpoint, out bus.Outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if took >= c.cfg.Patience {
-		p.endpoint.pool, p.endpoint.good = slow, 0
-		return
+	late := out.Took >= c.cfg.Patience
+	switch {
+	case !late:
+		e.late, e.pool = 0, fast
+	case out.Arrived:
+		e.late++
+	default:
+		e.late = lateStreak
 	}
-	p.endpoint.pool = fast
-	p.endpoint.good++
+	if e.late >= lateStreak {
+		e.pool = slow
+	}
+	if e.good++; late || !out.Arrived {
+		e.good = 0
+	}
 }
 
 // finish gives a place back. Where something was sent there may be more; where nothing

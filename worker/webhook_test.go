@@ -99,6 +99,9 @@ func (m *mail) Start(context.Context, engine.StartRequest) (*models.Run, error) 
 	return nil, models.ErrNotFound
 }
 
+// MatchWaits ends no waits, for the same reason.
+func (m *mail) MatchWaits(context.Context, *models.Event) (int, error) { return 0, nil }
+
 func newMail(t *testing.T, s *store.Store, webhooks bus.WebhookConfig, cfg worker.CourierConfig) *mail {
 	t.Helper()
 	m := &mail{t: t, store: s, ws: models.WorkspaceID(ids.New(models.WorkspacePrefix))}
@@ -157,7 +160,7 @@ func TestSlowAndBrokenAddressesDelayNoOther(t *testing.T) {
 		const each, events = 10, 15
 		m := newMail(t, s, bus.WebhookConfig{Timeout: 2 * time.Second, Retries: []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond}},
 			// Fewer places than addresses that hang would take: two each.
-			worker.CourierConfig{Fast: 8, Slow: 6, Patience: 100 * time.Millisecond})
+			worker.CourierConfig{Fast: 8, Slow: 6, Patience: 200 * time.Millisecond})
 		all := map[string][]*address{}
 		for range each {
 			for _, kind := range []string{"good", "failing", "hanging"} {
@@ -235,7 +238,7 @@ func (h *heldBack) ClaimDelivery(context.Context, models.WorkspaceID, models.Tri
 	return &bus.Sending{}, nil, nil
 }
 
-func (h *heldBack) Deliver(ctx context.Context, _ *bus.Sending) error {
+func (h *heldBack) Deliver(ctx context.Context, _ *bus.Sending) (bus.Outcome, error) {
 	h.sending.Add(1)
 	defer h.sending.Add(-1)
 	select {
@@ -243,7 +246,7 @@ func (h *heldBack) Deliver(ctx context.Context, _ *bus.Sending) error {
 	case <-ctx.Done():
 		h.cut.Add(1)
 	}
-	return nil
+	return bus.Outcome{Arrived: true}, nil
 }
 
 func courier(t *testing.T, h *heldBack, cfg worker.CourierConfig) *worker.Courier {
