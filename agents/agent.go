@@ -20,11 +20,11 @@ const (
 	KindHTTP = "http"
 )
 
-// Request and Response are those of connectors; an agent ignores Action.
-type (
-	Request  = connectors.Request
-	Response = connectors.Response
-)
+// Request is that of connectors; an agent ignores Action.
+type Request = connectors.Request
+
+// Response is that of connectors.
+type Response = connectors.Response
 
 // Kinds lists the kinds that can be run, in order of name.
 func Kinds() []string { return []string{KindHTTP} }

@@ -32,8 +32,7 @@ func (e *ConfigError) Error() string {
 // ValidateConfig checks the config of an agent of a kind. The error is a
 // *ConfigError naming every fault.
 func ValidateConfig(kind string, config json.RawMessage) error {
-	switch kind {
-	case KindHTTP:
+	if kind == KindHTTP {
 		_, err := parseHTTPConfig(config)
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -112,7 +113,7 @@ func (r *Runner) ask(ctx context.Context, method string, at *url.URL, header htt
 	switch {
 	case resp.StatusCode == http.StatusAccepted:
 		location, err := resp.Location()
-		if err != nil && err != http.ErrNoLocation {
+		if err != nil && !errors.Is(err, http.ErrNoLocation) {
 			return httpAnswer{}, connectors.Permanent(connectors.CodeBadResponse, "the agent's Location is not valid")
 		}
 		return httpAnswer{

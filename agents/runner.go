@@ -69,8 +69,7 @@ func (r *Runner) Run(ctx context.Context, a Agent, req Request) (Response, error
 }
 
 func (r *Runner) runKind(ctx context.Context, a Agent, req Request) (Response, error) {
-	switch a.Kind {
-	case KindHTTP:
+	if a.Kind == KindHTTP {
 		return r.runHTTP(ctx, a, req)
 	}
 	return Response{}, connectors.Permanent(codeConfigInvalid, "agent %q is of kind %q, which cannot be run", a.Slug, a.Kind)

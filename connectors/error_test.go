@@ -133,7 +133,7 @@ func TestParseRetryAfter(t *testing.T) {
 		"":                       0,
 		"0":                      0,
 		"5":                      5 * time.Second,
-		" 5 ":                    5 * time.Second,
+		" 5 ":                    5 * time.Second, //nolint:gocritic // the spaces are what is tried
 		"3600":                   time.Hour,
 		"86400":                  time.Hour,
 		"9223372036854775807":    time.Hour,

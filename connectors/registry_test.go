@@ -131,7 +131,7 @@ func TestDoChecksCallsAndCleans(t *testing.T) {
 	usage := &connectors.Usage{Turns: 1}
 	resp, err := do(fixed{resp: connectors.Response{Output: json.RawMessage(`{"a": "\u0000"}`), Usage: usage}}, valid)
 	require.NoError(t, err)
-	require.Equal(t, `{"a":"\ufffd"}`, string(resp.Output))
+	require.JSONEq(t, `{"a":"\ufffd"}`, string(resp.Output))
 	require.Equal(t, usage, resp.Usage)
 	resp, err = do(fixed{}, valid)
 	require.NoError(t, err)

@@ -104,8 +104,7 @@ func (in input) header() (nethttp.Header, error) {
 		}
 	}
 	header, err := egress.Headers(written)
-	var refused *egress.HeaderError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*egress.HeaderError](err); ok {
 		return nil, invalid(refused.Error())
 	}
 	return header, err

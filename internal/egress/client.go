@@ -109,8 +109,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	if err == nil {
 		return resp, nil
 	}
-	var withURL *url.Error
-	if errors.As(err, &withURL) {
+	if withURL, ok := errors.AsType[*url.Error](err); ok {
 		err = withURL.Err
 	}
 	return nil, err
@@ -140,8 +139,7 @@ func (c *Client) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 	}
 	resp, err = c.transport.RoundTrip(req)
 	if err != nil {
-		var blocked *BlockedError
-		if errors.As(err, &blocked) {
+		if blocked, ok := errors.AsType[*BlockedError](err); ok {
 			return nil, blocked // without the resolved address net puts around it
 		}
 		return nil, err

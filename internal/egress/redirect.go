@@ -27,7 +27,7 @@ func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 				kept[name] = v
 			}
 		}
-		req.Header = kept
+		req.Header = kept //nolint:gosec // G119: only those that travel are in it
 	}
 	return nil
 }

@@ -73,7 +73,8 @@ func TestSourceRepeatsItself(t *testing.T) {
 
 	ctx := ids.WithSource(context.Background(), ids.NewSource(seed, at))
 	require.Equal(t, made[0], ids.Make(ctx, "wf"))
-	require.NotEqual(t, ids.Make(context.Background(), "wf"), ids.Make(context.Background(), "wf"))
+	one, other := ids.Make(context.Background(), "wf"), ids.Make(context.Background(), "wf")
+	require.NotEqual(t, one, other)
 }
 
 func TestIDsOfOneMomentSortByTheirNumber(t *testing.T) {
@@ -87,5 +88,6 @@ func TestIDsOfOneMomentSortByTheirNumber(t *testing.T) {
 		require.Less(t, id, ids.Lowest("evt", at.Add(time.Millisecond)))
 		before = id
 	}
-	require.NotEqual(t, ids.At("evt", at, 1), ids.At("evt", at, 1))
+	one, other := ids.At("evt", at, 1), ids.At("evt", at, 1)
+	require.NotEqual(t, one, other)
 }

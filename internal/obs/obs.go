@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/10ex/flows/models"
@@ -45,7 +46,7 @@ type attrsKey struct{}
 // With puts attributes into ctx; every line logged with that ctx carries them.
 func With(ctx context.Context, attrs ...slog.Attr) context.Context {
 	have, _ := ctx.Value(attrsKey{}).([]slog.Attr)
-	return context.WithValue(ctx, attrsKey{}, append(have[:len(have):len(have)], attrs...))
+	return context.WithValue(ctx, attrsKey{}, append(slices.Clip(have), attrs...))
 }
 
 // NewLogger makes a logger that writes text or JSON lines to w.
