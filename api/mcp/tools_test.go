@@ -433,9 +433,14 @@ func TestAWaitEndsWithTheServer(t *testing.T) {
 	each(t, func(t *testing.T, b *bundle) {
 		s := b.connect(t, b.key)
 		wf := workflow(t, s, waiting)
-		got := make(chan result, 1)
+		type ended struct {
+			res *mcp.CallToolResult
+			err error
+		}
+		got := make(chan ended, 1)
 		go func() {
-			got <- call(t, s, "trigger_workflow", values{"workflow_id": wf, "wait_seconds": 60})
+			res, err := s.CallTool(t.Context(), &mcp.CallToolParams{Name: "trigger_workflow", Arguments: values{"workflow_id": wf, "wait_seconds": 60}})
+			got <- ended{res, err}
 		}()
 		require.Eventually(t, func() bool {
 			runs, err := b.store.For(b.ws).Runs(t.Context(), store.RunFilter{}, store.Page{Limit: 1})
@@ -444,8 +449,9 @@ func TestAWaitEndsWithTheServer(t *testing.T) {
 		ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 		defer stop()
 		require.NoError(t, b.api.Shutdown(ctx))
-		res := <-got
-		require.False(t, res.IsError)
-		require.NotEqual(t, "completed", res.content["status"])
+		end := <-got
+		require.NoError(t, end.err)
+		require.False(t, end.res.IsError)
+		require.NotEqual(t, "completed", end.res.StructuredContent.(values)["status"])
 	})
 }
