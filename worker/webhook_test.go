@@ -157,10 +157,10 @@ func (m *mail) states(a *address) map[models.DeliveryStatus]int {
 func TestSlowAndBrokenAddressesDelayNoOther(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
-		const each, events = 10, 15
+		const each, events = 6, 8
 		m := newMail(t, s, bus.WebhookConfig{Timeout: 2 * time.Second, Retries: []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond}},
 			// Fewer places than addresses that hang would take: two each.
-			worker.CourierConfig{Fast: 8, Slow: 6, Patience: 200 * time.Millisecond})
+			worker.CourierConfig{Fast: 8, Slow: 4, Patience: 200 * time.Millisecond})
 		all := map[string][]*address{}
 		for range each {
 			for _, kind := range []string{"good", "failing", "hanging"} {
@@ -183,10 +183,11 @@ func TestSlowAndBrokenAddressesDelayNoOther(t *testing.T) {
 		}
 		slices.Sort(late)
 		require.Len(t, late, each*events)
-		p99 := late[len(late)*99/100]
-		t.Logf("p50 %s, p99 %s, last %s", late[len(late)/2], p99, late[len(late)-1])
-		require.Less(t, p99, 5*time.Second)
-		// What hangs would take 10 addresses × 15 events × 2 s / 6 places = 50 s a round.
+		p50, p99 := late[len(late)/2], late[len(late)*99/100]
+		t.Logf("p50 %s, p99 %s, last %s", p50, p99, late[len(late)-1])
+		// A machine that is busy delays them all; an address that hangs would delay some.
+		require.Less(t, p99, max(5*time.Second, 4*p50))
+		// Four attempts of 2 s at each of 48 deliveries, four at a time, take 96 s.
 		hanging := 0
 		for _, a := range all["hanging"] {
 			hanging += m.states(a)[models.DeliveryPending] + m.states(a)[models.DeliverySending]
@@ -194,7 +195,7 @@ func TestSlowAndBrokenAddressesDelayNoOther(t *testing.T) {
 			require.LessOrEqual(t, a.most, 3, "an address that hangs gets few at once")
 			a.mu.Unlock()
 		}
-		require.Positive(t, hanging, "the good ones did not have to wait for those that hang")
+		require.Greater(t, hanging, each*events/2, "the good ones did not have to wait for those that hang")
 		require.Eventually(t, func() bool {
 			return !slices.ContainsFunc(all["failing"], func(a *address) bool { return m.states(a)[models.DeliveryFailed] < events })
 		}, limit, 20*time.Millisecond)
