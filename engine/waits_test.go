@@ -131,7 +131,7 @@ func TestAnEventAndAWaitThatOpensMeetOnce(t *testing.T) {
 		for _, order := range []string{"before", "after", "both look late", "at once"} {
 			times := 1
 			if order == "at once" {
-				times = 60
+				times = 40
 			}
 			for i := range times {
 				payload := fmt.Sprintf(`{"lead":"%s%d"}`, order, i)
@@ -263,8 +263,8 @@ func TestOneEventWakesTheWaitsOfManyRuns(t *testing.T) {
 			wg.Wait()
 			return refs
 		}
-		mine, others := start(keyed, store.WaitsPage+20, `{"lead":7}`), start(keyed, 20, `{"lead":8}`)
-		low, high := start(open, 20, `{"n":1}`), start(open, 20, `{"n":9}`)
+		mine, others := start(keyed, store.WaitsPage+10, `{"lead":7}`), start(keyed, 10, `{"lead":8}`)
+		low, high := start(open, 10, `{"n":1}`), start(open, 10, `{"n":9}`)
 		b.do(e, jobs.take())
 		before := b.store.Statements()
 		require.Zero(t, b.publish(e, "lead.replied", `{"lead":"7","n":0}`), "text is no number")

@@ -87,12 +87,12 @@ const waitsFrom = `SELECT run_id, step_id, event_type, match_key, opened_at, att
 WHERE workspace_id = $1 AND event_type = $2`
 
 const (
-	waitsOfGroup = waitsFrom + ` AND match_key = $3 AND (run_id, step_id) > ($4, $5) ORDER BY run_id, step_id LIMIT 500`
-	waitsOfType  = waitsFrom + ` AND (match_key, run_id, step_id) > ($3, $4, $5) ORDER BY match_key, run_id, step_id LIMIT 500`
+	waitsOfGroup = waitsFrom + ` AND match_key = $3 AND (run_id, step_id) > ($4, $5) ORDER BY run_id, step_id LIMIT 100`
+	waitsOfType  = waitsFrom + ` AND (match_key, run_id, step_id) > ($3, $4, $5) ORDER BY match_key, run_id, step_id LIMIT 100`
 )
 
 // WaitsPage is how many waits a page of them has.
-const WaitsPage = 500
+const WaitsPage = 100
 
 // WaitsOfGroup gives a page of the waits of a group.
 func (t *Tenant) WaitsOfGroup(ctx context.Context, g WaitGroup, after WaitPlace) ([]*models.Wait, error) {

@@ -64,7 +64,11 @@ func TestManyOpenWaitsAreNoConcernOfOtherEvents(t *testing.T) {
 		ctx := context.Background()
 		a, ws := tenant(t, s)
 		b, _ := tenant(t, s)
-		waits := openWaits(t, s, ws, "lead.replied", 100_000)
+		n := 100_000
+		if s.Embedded() {
+			n = 5000 // its planner knows no numbers, and it is slow where races are looked for
+		}
+		waits := openWaits(t, s, ws, "lead.replied", n)
 		types := store.EventTypePatterns("order.paid")
 		same := store.EventTypePatterns("lead.replied")
 		keys := []string{"ffffffffffffffff", waits[77].MatchKey}
@@ -74,7 +78,7 @@ func TestManyOpenWaitsAreNoConcernOfOtherEvents(t *testing.T) {
 		requireCheap(t, s, "waits_by_event", "groups", string(ws), types, keys)
 		requireCheap(t, s, "waits_by_event", "groups", string(ws), same, keys)
 		requireCheap(t, s, "waits_by_event", "of group", string(ws), "lead.replied", waits[77].MatchKey, "", "")
-		requireCheap(t, s, "waits_by_event", "of type", string(ws), "lead.replied", waits[50_000].MatchKey, "", "")
+		requireCheap(t, s, "waits_by_event", "of type", string(ws), "lead.replied", waits[n/2].MatchKey, "", "")
 
 		none, err := a.WaitGroups(ctx, types, keys)
 		require.NoError(t, err)
