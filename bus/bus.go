@@ -57,12 +57,13 @@ type Config struct {
 // Bus brings events to triggers. It may be used concurrently, and any number of
 // them may work on one database.
 type Bus struct {
-	deps     Deps
-	cfg      Config
-	store    *store.Store
-	log      *slog.Logger
-	compiled *conditions
-	webhooks *egress.Client // that follow no redirect
+	deps      Deps
+	cfg       Config
+	store     *store.Store
+	log       *slog.Logger
+	compiled  *conditions
+	gathering *gathering
+	webhooks  *egress.Client // that follow no redirect
 }
 
 // New makes a Bus.
@@ -78,7 +79,7 @@ func New(deps Deps, cfg Config) (*Bus, error) {
 	if err := cfg.Webhooks.complete(); err != nil {
 		return nil, err
 	}
-	b := &Bus{deps: deps, cfg: cfg, store: deps.Store, log: deps.Log, compiled: newConditions()}
+	b := &Bus{deps: deps, cfg: cfg, store: deps.Store, log: deps.Log, compiled: newConditions(), gathering: &gathering{store: deps.Store}}
 	if deps.Egress != nil {
 		b.webhooks = deps.Egress.WithoutRedirects()
 	}

@@ -33,7 +33,9 @@ func (b *Bus) Match(ctx context.Context, ws models.WorkspaceID, events ...models
 	for _, e := range rows {
 		m.occasions = append(m.occasions, &occasion{Event: e})
 	}
-	m.waits(ctx)
+	if err := m.waits(ctx); err != nil {
+		return err
+	}
 	if err := m.listeners(ctx); err != nil {
 		return err
 	}
@@ -48,6 +50,8 @@ type matching struct {
 	bus       *Bus
 	tenant    *store.Tenant
 	occasions []*occasion
+
+	matches []*models.Match // decided, and not recorded yet
 
 	mu     sync.Mutex
 	failed map[models.EventID]error // those that have to come again
@@ -70,17 +74,6 @@ func (c *candidate) ignore(reason string) {
 // open tells whether nothing has been decided about the candidate.
 func (c *candidate) open() bool { return c.match.Outcome == "" }
 
-// patterns gives every event type a trigger may name to get an event of type typ:
-// the type itself, and every beginning of it with * after it.
-func patterns(typ string) []string {
-	out := make([]string, 0, len(typ)+2)
-	out = append(out, typ)
-	for i := range len(typ) + 1 {
-		out = append(out, typ[:i]+"*")
-	}
-	return out
-}
-
 // covers tells whether a trigger's event type means an event type.
 func covers(pattern, typ string) bool {
 	if n := len(pattern) - 1; n >= 0 && pattern[n] == '*' {
@@ -89,27 +82,40 @@ func covers(pattern, typ string) bool {
 	return pattern == typ
 }
 
-// waits brings the events to the waits of runs.
-func (m *matching) waits(ctx context.Context) {
-	for _, o := range m.occasions {
-		if _, err := m.bus.deps.Engine.MatchWaits(ctx, o.Event); err != nil {
-			m.failed[o.ID] = err
-		}
-	}
-}
-
-// listeners brings the events to the triggers that listen for their types.
-func (m *matching) listeners(ctx context.Context) error {
+// types gives every event type that a listener may name to hear of the events.
+func (m *matching) types() []string {
 	var types []string
 	seen := map[string]bool{}
 	for _, o := range m.occasions {
 		if !seen[o.Type] {
 			seen[o.Type] = true
-			types = append(types, patterns(o.Type)...)
+			types = append(types, store.EventTypePatterns(o.Type)...)
 		}
 	}
 	slices.Sort(types)
-	types = slices.Compact(types)
+	return slices.Compact(types)
+}
+
+// waits brings the events to the waits of runs.
+func (m *matching) waits(ctx context.Context) error {
+	awaited, err := m.tenant.AwaitedTypes(ctx, m.types())
+	if err != nil || len(awaited) == 0 {
+		return err
+	}
+	for _, o := range m.occasions {
+		if !slices.ContainsFunc(awaited, func(pattern string) bool { return covers(pattern, o.Type) }) {
+			continue
+		}
+		if _, err := m.bus.deps.Engine.MatchWaits(ctx, o.Event); err != nil {
+			m.failed[o.ID] = err
+		}
+	}
+	return nil
+}
+
+// listeners brings the events to the triggers that listen for their types.
+func (m *matching) listeners(ctx context.Context) error {
+	types := m.types()
 	var after store.ListenerPlace
 	for {
 		triggers, err := m.tenant.Listeners(ctx, types, after, listenersPage)
@@ -177,15 +183,22 @@ func (m *matching) decide(ctx context.Context, found []*candidate) error {
 	}
 	m.fire(ctx, found)
 	now := m.bus.now()
-	matches := make([]*models.Match, 0, len(found))
 	for _, c := range found {
 		if !c.open() {
 			c.match.At = now
-			matches = append(matches, c.match)
+			m.matches = append(m.matches, c.match)
 		}
 	}
-	return m.tenant.RecordMatches(ctx, matches, now)
+	if len(m.matches) < recordTogether {
+		return nil
+	}
+	matches := m.matches
+	m.matches = nil
+	return m.tenant.RecordMatches(ctx, matches, nil, now)
 }
+
+// recordTogether is how many matches are recorded at once, where there are many.
+const recordTogether = 1000
 
 // weigh evaluates what the trigger says in expressions. What goes wrong in one is a
 // reason to ignore the event, and no trouble of any other trigger.
@@ -306,7 +319,7 @@ func (m *matching) fireOne(ctx context.Context, c *candidate) {
 	}
 }
 
-// settle notes which events need not come again.
+// settle records what is left to record, and which events need not come again.
 func (m *matching) settle(ctx context.Context) error {
 	var done []models.EventID
 	var first error
@@ -317,7 +330,7 @@ func (m *matching) settle(ctx context.Context) error {
 		}
 		done = append(done, o.ID)
 	}
-	if err := m.tenant.SettleEvents(ctx, done); err != nil {
+	if err := m.tenant.RecordMatches(ctx, m.matches, done, m.bus.now()); err != nil {
 		return err
 	}
 	return first

@@ -111,9 +111,12 @@ func (b *Bus) Publish(ctx context.Context, ws models.WorkspaceID, events []*mode
 			e.OccurredAt = now
 		}
 		e.OccurredAt = e.OccurredAt.UTC().Truncate(time.Microsecond)
-		e.ReceivedAt, e.AttendAt = now, &attend
+		e.WorkspaceID, e.ReceivedAt, e.AttendAt = ws, now, &attend
 	}
-	kept, err := b.store.For(ws).AddEvents(ctx, events)
+	if len(events) == 0 {
+		return nil, nil
+	}
+	kept, err := b.gathering.add(ctx, events)
 	if err != nil {
 		return nil, err
 	}

@@ -21,47 +21,51 @@ type EventFilter struct {
 	ReceivedBefore *time.Time // that moment itself is left out
 }
 
-// AddEvents keeps events, all or none, and gives the id of each. One whose source
-// and external id are known already is not kept again: the id is then that of the
-// first. It sets the workspace.
+// AddEvents keeps events of the workspace, see Store.AddEvents. It sets the
+// workspace.
 func (t *Tenant) AddEvents(ctx context.Context, events []*models.Event) ([]models.EventID, error) {
+	for _, e := range events {
+		e.WorkspaceID = t.ws
+	}
+	return t.s.AddEvents(ctx, events)
+}
+
+// AddEvents keeps events of any workspaces, all or none, and gives the id of each.
+// One whose source and external id are known already in its workspace is not kept
+// again: the id is then that of the first.
+func (s *Store) AddEvents(ctx context.Context, events []*models.Event) ([]models.EventID, error) {
 	if len(events) == 0 {
 		return nil, nil
 	}
 	rows := slices.Clone(events)
 	for _, e := range rows {
-		e.WorkspaceID = t.ws
 		if err := checkText(e); err != nil {
 			return nil, err
 		}
 	}
 	// In one order, so that two who add the same do not wait for each other.
 	slices.SortStableFunc(rows, func(a, b *models.Event) int {
-		return cmp.Or(cmp.Compare(a.ExternalID, b.ExternalID), cmp.Compare(a.Source, b.Source))
+		return cmp.Or(cmp.Compare(a.WorkspaceID, b.WorkspaceID), cmp.Compare(a.ExternalID, b.ExternalID), cmp.Compare(a.Source, b.Source))
 	})
 	known := make(map[eventName]models.EventID, len(rows))
-	for {
-		err := t.s.alone(func(db bun.IDB) error {
-			var added []addedEvent
+	for len(rows) > 0 {
+		err := s.alone(func(db bun.IDB) error {
+			var added []eventName
 			err := db.NewInsert().Model(&rows).On("CONFLICT (workspace_id, external_id, source) DO NOTHING").
-				Returning("id, external_id, source").Scan(ctx, &added)
-			for _, a := range added {
-				known[eventName{a.ExternalID, a.Source}] = a.ID
-			}
+				Returning("workspace_id, external_id, source, id").Scan(ctx, &added)
+			note(known, added)
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		missing := slices.DeleteFunc(rows, func(e *models.Event) bool { return known[nameOf(e)] != "" })
-		if err := t.knownEvents(ctx, missing, known); err != nil {
+		unknown := func(e *models.Event) bool { return known[nameOf(e)] == "" }
+		rows = slices.DeleteFunc(rows, func(e *models.Event) bool { return !unknown(e) })
+		if err := s.knownEvents(ctx, rows, known); err != nil {
 			return nil, err
 		}
 		// What was there may have been removed between the two statements.
-		rows = slices.DeleteFunc(missing, func(e *models.Event) bool { return known[nameOf(e)] != "" })
-		if len(rows) == 0 {
-			break
-		}
+		rows = slices.DeleteFunc(rows, func(e *models.Event) bool { return !unknown(e) })
 	}
 	out := make([]models.EventID, len(events))
 	for i, e := range events {
@@ -70,33 +74,41 @@ func (t *Tenant) AddEvents(ctx context.Context, events []*models.Event) ([]model
 	return out, nil
 }
 
-// eventName is how its sender knows an event.
-type eventName struct{ external, source string }
+// eventName is how its sender knows an event, and the id it was given.
+type eventName struct {
+	WorkspaceID models.WorkspaceID `bun:"workspace_id"`
+	ExternalID  string             `bun:"external_id"`
+	Source      string             `bun:"source"`
+	ID          models.EventID     `bun:"id"`
+}
 
-func nameOf(e *models.Event) eventName { return eventName{e.ExternalID, e.Source} }
+func nameOf(e *models.Event) eventName {
+	return eventName{WorkspaceID: e.WorkspaceID, ExternalID: e.ExternalID, Source: e.Source}
+}
 
-type addedEvent struct {
-	ID         models.EventID `bun:"id"`
-	ExternalID string         `bun:"external_id"`
-	Source     string         `bun:"source"`
+func note(known map[eventName]models.EventID, events []eventName) {
+	for _, e := range events {
+		id := e.ID
+		e.ID = ""
+		known[e] = id
+	}
 }
 
 // knownEvents adds the ids of events that are there already.
-func (t *Tenant) knownEvents(ctx context.Context, events []*models.Event, known map[eventName]models.EventID) error {
+func (s *Store) knownEvents(ctx context.Context, events []*models.Event, known map[eventName]models.EventID) error {
 	if len(events) == 0 {
 		return nil
 	}
-	names := make([]string, len(events))
+	names := make([]eventName, len(events))
 	for i, e := range events {
-		names[i] = e.ExternalID
+		names[i] = nameOf(e)
 	}
-	var there []addedEvent
-	err := t.mine(t.s.db.NewSelect().Model((*models.Event)(nil))).Column("id", "external_id", "source").
-		Where("event.external_id IN (?)", bun.List(names)).Scan(ctx, &there)
-	for _, a := range there {
-		known[eventName{a.ExternalID, a.Source}] = a.ID
-	}
-	return t.s.err(err)
+	var there []eventName
+	err := s.db.NewSelect().With("named", s.db.NewValues(&names)).Model((*models.Event)(nil)).
+		Column("workspace_id", "external_id", "source", "id").
+		Where("(event.workspace_id, event.external_id, event.source) IN (SELECT workspace_id, external_id, source FROM named)").Scan(ctx, &there)
+	note(known, there)
+	return s.err(err)
 }
 
 // Event gives an event.

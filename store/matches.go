@@ -21,9 +21,10 @@ func (t *Tenant) Matches(ctx context.Context, event models.EventID, limit int) (
 }
 
 // RecordMatches keeps what became of events and notes when triggers last fired. A
-// match that is there already stays as it is.
-func (t *Tenant) RecordMatches(ctx context.Context, matches []*models.Match, now time.Time) error {
-	if len(matches) == 0 {
+// match that is there already stays as it is. The events that are done need not be
+// matched any more.
+func (t *Tenant) RecordMatches(ctx context.Context, matches []*models.Match, done []models.EventID, now time.Time) error {
+	if len(matches)+len(done) == 0 {
 		return nil
 	}
 	var fired []models.TriggerID
@@ -36,43 +37,76 @@ func (t *Tenant) RecordMatches(ctx context.Context, matches []*models.Match, now
 			fired = append(fired, m.TriggerID)
 		}
 	}
+	// In one order, so that two who write the same do not wait for each other.
 	slices.SortFunc(matches, func(a, b *models.Match) int {
 		return cmp.Or(cmp.Compare(a.EventID, b.EventID), cmp.Compare(a.TriggerID, b.TriggerID))
 	})
 	return t.s.inTx(ctx, func(tx bun.Tx) error {
-		if _, err := tx.NewInsert().Model(&matches).On("CONFLICT DO NOTHING").Exec(ctx); err != nil {
+		if len(matches) > 0 {
+			if _, err := tx.NewInsert().Model(&matches).On("CONFLICT DO NOTHING").Exec(ctx); err != nil {
+				return err
+			}
+		}
+		if err := t.noteFired(ctx, tx, fired, now); err != nil {
 			return err
 		}
-		return t.noteFired(ctx, tx, fired, now)
+		return t.settle(ctx, tx, done)
 	})
 }
 
+// firedEvery is how exactly it is known when a trigger last fired, so that one that
+// fires all the time is not written all the time.
+const firedEvery = time.Second
+
 // noteFired sets when triggers last fired. One that somebody else has in hand just
-// now is left out, so that nobody waits for a trigger that fires all the time.
+// now is left out, so that nobody waits for it.
 func (t *Tenant) noteFired(ctx context.Context, tx bun.Tx, fired []models.TriggerID, now time.Time) error {
 	if len(fired) == 0 {
 		return nil
 	}
 	slices.Sort(fired)
+	var free []models.TriggerID
 	q := t.mine(tx.NewSelect().Model((*models.Trigger)(nil))).Column("id").
-		Where("trigger.id IN (?)", bun.List(slices.Compact(fired)))
-	q = t.s.dialect.forUpdate(q, "NO KEY UPDATE SKIP LOCKED")
+		Where("trigger.id IN (?)", bun.List(slices.Compact(fired))).
+		Where("(trigger.last_fired_at IS NULL OR trigger.last_fired_at < ?)", now.Add(-firedEvery))
+	if err := t.s.dialect.forUpdate(q, "NO KEY UPDATE SKIP LOCKED").Scan(ctx, &free); err != nil || len(free) == 0 {
+		return err
+	}
+	// Not in one statement: the rows to lock would be found by their keys, and those to
+	// change by reading all of the workspace.
 	_, err := tx.NewUpdate().Model((*models.Trigger)(nil)).Set("last_fired_at = ?", now).
-		Where("trigger.workspace_id = ?", t.ws).Where("trigger.id IN (?)", q).Exec(ctx)
+		Where("trigger.workspace_id = ?", t.ws).Where("trigger.id IN (?)", bun.List(free)).Exec(ctx)
 	return err
 }
 
-// SettleEvents notes that events have been matched.
-func (t *Tenant) SettleEvents(ctx context.Context, events []models.EventID) error {
+func (t *Tenant) settle(ctx context.Context, tx bun.Tx, events []models.EventID) error {
 	if len(events) == 0 {
 		return nil
 	}
-	return t.s.alone(func(db bun.IDB) error {
-		_, err := db.NewUpdate().Model((*models.Event)(nil)).Set("attend_at = NULL").
-			Where("event.workspace_id = ?", t.ws).Where("event.id IN (?)", bun.List(events)).
-			Where("event.attend_at IS NOT NULL").Exec(ctx)
-		return err
-	})
+	slices.Sort(events)
+	_, err := tx.NewUpdate().Model((*models.Event)(nil)).Set("attend_at = NULL").
+		Where("event.workspace_id = ?", t.ws).Where("event.id IN (?)", bun.List(events)).
+		Where("event.attend_at IS NOT NULL").Exec(ctx)
+	return err
+}
+
+// AwaitedTypes gives those of the event types that waits of runs name.
+func (t *Tenant) AwaitedTypes(ctx context.Context, types []string) ([]string, error) {
+	if len(types) == 0 {
+		return nil, nil
+	}
+	type row struct {
+		EventType string `bun:"event_type"`
+	}
+	rows := make([]row, len(types))
+	for i, typ := range types {
+		rows[i].EventType = typ
+	}
+	var found []string
+	err := t.s.db.NewRaw(`WITH named (event_type) AS (?) SELECT event_type FROM named WHERE
+EXISTS (SELECT 1 FROM waits WHERE waits.workspace_id = ? AND waits.event_type = named.event_type)`,
+		t.s.db.NewValues(&rows), t.ws).Scan(ctx, &found)
+	return found, t.s.err(err)
 }
 
 // KeyClaim asks whether an event may fire a trigger that fires once for a key

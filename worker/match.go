@@ -25,6 +25,12 @@ const (
 	matchLimit = 100_000
 	// matchTimeout bounds a batch.
 	matchTimeout = time.Minute
+	// companyFor is how long after its last event a workspace counts as present. While
+	// others are, one with a backlog rests after each batch for as long as the batch
+	// took, though not longer than restLimit: what it starts has to be carried out,
+	// too, and takes the machine from all.
+	companyFor = time.Second
+	restLimit  = 500 * time.Millisecond
 )
 
 // matches holds events that are to be matched, and lets workspaces take turns:
@@ -35,6 +41,7 @@ type matches struct {
 	lines map[models.WorkspaceID]*matchLine
 	turns []*matchLine // those with events, none of them in hand, in order
 	held  int
+	seen  map[models.WorkspaceID]time.Time // when workspaces last had events
 	some  *sync.Cond // turns has grown, or it is over
 	over  bool
 }
@@ -48,7 +55,7 @@ type matchLine struct {
 }
 
 func newMatches() *matches {
-	m := &matches{lines: map[models.WorkspaceID]*matchLine{}}
+	m := &matches{lines: map[models.WorkspaceID]*matchLine{}, seen: map[models.WorkspaceID]time.Time{}}
 	m.some = sync.NewCond(&m.mu)
 	return m
 }
@@ -98,20 +105,47 @@ func (m *matches) take() (l *matchLine, events []models.EventID) {
 	}
 	m.held -= n
 	l.inHand = true
+	m.seen[l.ws] = time.Now()
 	return l, events
 }
 
-// done ends the turn of a workspace. With more events it stands at the end again.
-func (m *matches) done(l *matchLine) {
+// done ends the turn of a workspace, which took that long. With more events it
+// stands at the end again; where others are present, after a rest.
+func (m *matches) done(l *matchLine, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	l.inHand = false
-	if len(l.events) == 0 {
+	switch {
+	case len(l.events) == 0:
 		delete(m.lines, l.ws)
-		return
+	case len(l.events) >= matchBatch && m.company(l.ws):
+		time.AfterFunc(min(took, restLimit), func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.again(l)
+		})
+	default:
+		m.again(l)
 	}
+}
+
+func (m *matches) again(l *matchLine) {
+	l.inHand = false
 	m.turns = append(m.turns, l)
 	m.some.Signal()
+}
+
+// company tells whether other workspaces had events just now.
+func (m *matches) company(ws models.WorkspaceID) bool {
+	others := 0
+	for other, at := range m.seen {
+		switch {
+		case time.Since(at) > companyFor:
+			delete(m.seen, other)
+		case other != ws:
+			others++
+		}
+	}
+	return others > 0
 }
 
 // stop lets every take return nil.
@@ -135,11 +169,12 @@ func (w *Worker) runMatches(ctx context.Context) {
 		if line == nil {
 			return
 		}
+		start := time.Now()
 		if w.begin() {
 			w.match(ctx, line.ws, events)
 			w.jobs.Done()
 		}
-		w.matches.done(line)
+		w.matches.done(line, time.Since(start))
 	}
 }
 
