@@ -323,7 +323,9 @@ func TestTheKeyOfAWaitDependsOnNothingThatChanges(t *testing.T) {
 			{"id":"w","type":"wait","event":{"type":"x","match":"event.data.s == steps.slow.status && event.data.v == steps.slow.output?.v"}}]}`), `{}`)
 		b.do(e, jobs.take())
 		require.Zero(t, b.publish(e, "x", `{"s":"running","v":1}`))
-		b.work(e, func(*engine.Work) engine.FinishRequest { return engine.FinishRequest{Output: json.RawMessage(`{"v":1}`)} })
+		b.work(e, func(*engine.Work) engine.FinishRequest {
+			return engine.FinishRequest{Output: json.RawMessage(`{"v":1}`)}
+		})
 		require.Zero(t, b.publish(e, "x", `{"s":"completed","v":2}`))
 		require.Equal(t, 1, b.publish(e, "x", `{"s":"completed","v":1}`))
 		require.Equal(t, models.RunCompleted, b.run(ref).Status)

@@ -42,7 +42,7 @@ type matches struct {
 	turns []*matchLine // those with events, none of them in hand, in order
 	held  int
 	seen  map[models.WorkspaceID]time.Time // when workspaces last had events
-	some  *sync.Cond // turns has grown, or it is over
+	some  *sync.Cond                       // turns has grown, or it is over
 	over  bool
 }
 
