@@ -6,4 +6,9 @@
 // and the environment. They know the contract, and of the inside no more than what
 // they break: the database's sessions, the queue's tasks. Only what no client can
 // see, such as rows left behind, they look up in the database.
+//
+// The tests of events send fewer of them than the product promises something for, and
+// do not wait for leases and clocks. With -full they do:
+//
+//	go test ./internal/acceptance -full -v -run 'Flood|Tick|Wakes|Webhooks'
 package acceptance
