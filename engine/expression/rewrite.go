@@ -535,7 +535,7 @@ func (r *rewriter) step(p *path, offset int) (problem string, where int) {
 	if first.form != keyName {
 		return "name the step directly, as in steps.enrich.output", first.offset
 	}
-	if !slices.Contains(r.scope.Steps, first.name) {
+	if !r.scope.anyStep && !slices.Contains(r.scope.Steps, first.name) {
 		problem = "there is no step " + strconv.Quote(abridge(first.name, 64))
 		if near := closest(first.name, r.scope.Steps); near != "" {
 			problem += "; did you mean " + near + "?"

@@ -17,6 +17,9 @@ type Scope struct {
 	Event bool
 	// Inputs puts inputs in scope.
 	Inputs bool
+	// anyStep lets steps.<id> name whatever it likes: of which graph the expression is
+	// a part is not known yet.
+	anyStep bool
 }
 
 // Vars are the values an expression reads, by name: payload, trigger, steps, run,
