@@ -46,7 +46,7 @@ var layout = []folder{
 	{"connectors", leaves, "a connector knows the outside and nothing of runs"},
 	{"agents", join(leaves, "connectors"), "an agent's tools are connector actions; it knows nothing of runs"},
 	{"migrations", nil, "a migration is history: code that changes must not change it"},
-	{"templates", []string{"models"}, "templates are data, checked by the rules of models"},
+	{"templates", []string{"engine/expression", "models"}, "templates are data in the words of models; what stands between {{ and }} is for expressions to read"},
 	{"web", nil, "the console speaks to the API over HTTP only"},
 	{"docs", nil, "documents hold examples, run by tests"},
 	{"examples", nil, "an example stands for somebody else's program"},

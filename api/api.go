@@ -29,6 +29,7 @@ import (
 	"github.com/10ex/flows/internal/trace"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
+	"github.com/10ex/flows/templates"
 )
 
 // Engine is what the operations ask of the engine.
@@ -114,6 +115,7 @@ type API struct {
 	bus        Bus
 	connectors *connectors.Registry
 	agents     *agents.Runner
+	gallery    *templates.Gallery
 	redis      *redis.Client
 	clock      clock.Clock
 	log        *slog.Logger
@@ -163,6 +165,9 @@ func New(deps Deps, cfg Config) (*API, error) {
 		return nil, err
 	}
 	var err error
+	if a.gallery, err = templates.Load(); err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
 	if a.metrics, err = newMetrics(deps.Metrics); err != nil {
 		return nil, fmt.Errorf("api metrics: %w", err)
 	}

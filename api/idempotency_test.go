@@ -46,6 +46,8 @@ func actions(x things) map[string]struct {
 		"redeliver":        {p("/deliveries/{delivery}/redeliver"), "", 202},
 		"send-event":       {"/events", `{"type":"lead.lost","data":{}}`, 202},
 		"send-events":      {"/events/batch", `{"items":[{"type":"lead.lost","data":{}},{"type":"flow.made.up","data":{}}]}`, 202},
+		"publish-template": {"/templates", p(`{"slug":"again","workflow_id":"{wf}","name":"Again"}`), 201},
+		"install-template": {p("/templates/{template}/workflows"), `{"inputs":{}}`, 201},
 		"test-action":      {"/connectors/core/actions/set/test", `{"input":{"a":1}}`, 200},
 		"create-agent":     {"/agents", `{"slug":"other","kind":"http","config":{"url":"https://example.com"}}`, 201},
 		"test-agent":       {"/agents/robot/test", `{"input":{}}`, 200},

@@ -15,7 +15,7 @@ import (
 )
 
 // things are ids of one workspace, by what stands in a route's path.
-type things struct{ workflow, run, agent, key, trigger, event, outbound, delivery string }
+type things struct{ workflow, run, agent, key, trigger, event, outbound, delivery, template string }
 
 // isolationCase says how a route is asked for a thing of another workspace. A
 // route without one fails the test: new routes have to be thought about.
@@ -31,7 +31,7 @@ type isolationCase struct {
 
 func at(path string) func(things) string {
 	return func(x things) string {
-		return strings.NewReplacer("{wf}", x.workflow, "{run}", x.run, "{agent}", x.agent, "{key}", x.key, "{trigger}", x.trigger, "{event}", x.event, "{outbound}", x.outbound, "{delivery}", x.delivery).Replace(path)
+		return strings.NewReplacer("{wf}", x.workflow, "{run}", x.run, "{agent}", x.agent, "{key}", x.key, "{trigger}", x.trigger, "{event}", x.event, "{outbound}", x.outbound, "{delivery}", x.delivery, "{template}", x.template).Replace(path)
 	}
 }
 
@@ -79,6 +79,10 @@ var isolation = map[string]isolationCase{
 	"send-events":       {none: true},
 	"list-events":       {path: at("/events?type=lead.created"), inside: true},
 	"get-event":         {path: at("/events/{event}")},
+	"list-templates":    {path: at("/templates"), inside: true},
+	"publish-template":  {path: at("/templates"), body: at(`{"slug":"stolen","workflow_id":"{wf}","name":"Stolen"}`)},
+	"get-template":      {path: at("/templates/{template}")},
+	"install-template":  {path: at("/templates/{template}/workflows"), body: at(`{"inputs":{}}`)},
 	"list-connectors":   {none: true},
 	"get-connector":     {none: true},
 	"test-action":       {none: true},
@@ -100,7 +104,7 @@ func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
 	each(t, options{}, func(t *testing.T, b *bundle) {
 		theirs := b.things(t)
 		never := things{
-			ids.New("wf"), ids.New("run"), "agent-of-nobody", ids.New("key"), ids.New("trg"), ids.New("evt"), ids.New("trg"), ids.New("dlv"),
+			ids.New("wf"), ids.New("run"), "agent-of-nobody", ids.New("key"), ids.New("trg"), ids.New("evt"), ids.New("trg"), ids.New("dlv"), "template-of-nobody",
 		}
 		stranger := b.newKey(t, b.workspace(t), models.ScopeAll)
 		for _, r := range b.api.routes() {
@@ -120,7 +124,7 @@ func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
 			got, want := ask(theirs), ask(never)
 			blank := func(a answer, x things) string {
 				s := requestIDPart.ReplaceAllString(a.body, "")
-				return strings.NewReplacer(x.workflow, "ID", x.run, "ID", x.agent, "ID", x.key, "ID", x.trigger, "ID", x.event, "ID", x.outbound, "ID", x.delivery, "ID").Replace(s)
+				return strings.NewReplacer(x.workflow, "ID", x.run, "ID", x.agent, "ID", x.key, "ID", x.trigger, "ID", x.event, "ID", x.outbound, "ID", x.delivery, "ID", x.template, "ID").Replace(s)
 			}
 			if !c.inside {
 				require.Equal(t, 404, got.status, r.name)
@@ -165,6 +169,9 @@ func (b *bundle) things(t *testing.T) things {
 		ID: models.DeliveryID(x.delivery), TriggerID: models.TriggerID(x.outbound), EventID: models.EventID(x.event),
 		Status: models.DeliveryPending, AttendAt: &now, CreatedAt: now,
 	}))
+	x.template = "robot"
+	got = b.call(t, "POST", "/templates", `{"slug":"robot","workflow_id":"`+x.workflow+`","name":"Pattern"}`)
+	require.Equal(t, 201, got.status, got.body)
 	return x
 }
 

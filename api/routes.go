@@ -70,6 +70,11 @@ func (a *API) routes() []route {
 		{get, base + "/events", flowsRead, 0, "list-events", "List events", bind(a.listEvents)},
 		{get, base + "/events/{id}", flowsRead, 0, "get-event", "Get an event and what became of it", bind(a.getEvent)},
 
+		{get, base + "/templates", flowsRead, 0, "list-templates", "List templates", bind(a.listTemplates)},
+		{post, base + "/templates", flowsWrite, acts | created, "publish-template", "Publish a workflow as a template of the workspace", bind(a.publishTemplate)},
+		{get, base + "/templates/{slug}", flowsRead, 0, "get-template", "Get a template", bind(a.getTemplate)},
+		{post, base + "/templates/{slug}/workflows", flowsWrite, acts | created | secret, "install-template", "Create a workflow and its triggers from a template", bind(a.installTemplate)},
+
 		{get, base + "/connectors", flowsRead, 0, "list-connectors", "List connectors and their actions", bind(a.listConnectors)},
 		{get, base + "/connectors/{slug}", flowsRead, 0, "get-connector", "Get a connector", bind(a.getConnector)},
 		{post, base + "/connectors/{slug}/actions/{action}/test", runsWrite, acts, "test-action", "Do an action once, outside a flow", bind(a.testAction)},

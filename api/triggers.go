@@ -18,6 +18,7 @@ import (
 type Bus interface {
 	Publish(ctx context.Context, ws models.WorkspaceID, events []*models.Event) ([]bus.Receipt, error)
 	CreateTrigger(ctx context.Context, ws models.WorkspaceID, trg *models.Trigger) (*bus.Created, error)
+	Install(ctx context.Context, ws models.WorkspaceID, w *models.Workflow, v *models.Version, triggers []*models.Trigger) ([]*bus.Created, error)
 	UpdateTrigger(ctx context.Context, ws models.WorkspaceID, id models.TriggerID, fn func(*models.Trigger) error) (*models.Trigger, error)
 	TestTrigger(ctx context.Context, ws models.WorkspaceID, id models.TriggerID, e *models.Event) (*bus.Trial, error)
 	Hooks
@@ -146,16 +147,16 @@ func (a *API) createTrigger(ctx context.Context, in *createTriggerRequest) (*new
 	if err != nil {
 		return nil, under(err, "body")
 	}
-	out := &newTriggerAnswer{
-		Location: base + "/triggers/" + string(made.Trigger.ID),
-		Body:     NewTrigger{Trigger: showTrigger(made.Trigger), Secret: unlessEmpty(made.Secret)},
-	}
+	return &newTriggerAnswer{Location: base + "/triggers/" + string(made.Trigger.ID), Body: showNewTrigger(ctx, made)}, nil
+}
+
+func showNewTrigger(ctx context.Context, made *bus.Created) NewTrigger {
+	out := NewTrigger{Trigger: showTrigger(made.Trigger), Secret: unlessEmpty(made.Secret)}
 	if made.Token != "" {
-		out.Body.Token = &made.Token
-		url := hookURL(ctx, made.Token)
-		out.Body.URL = &url
+		out.Token = &made.Token
+		out.URL = new(hookURL(ctx, made.Token))
 	}
-	return out, nil
+	return out
 }
 
 type listTriggersRequest struct {

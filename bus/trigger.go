@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/10ex/flows/internal/ids"
 	"github.com/10ex/flows/models"
@@ -136,26 +137,36 @@ func (b *Bus) CreateTrigger(ctx context.Context, ws models.WorkspaceID, trg *mod
 	if err := b.checkWorkflow(ctx, ws, trg); err != nil {
 		return nil, err
 	}
-	if trg.ID == "" {
-		trg.ID = models.TriggerID(ids.Make(ctx, models.TriggerPrefix))
-	}
-	trg.CreatedAt = b.now()
-	trg.UpdatedAt = trg.CreatedAt
-	made := &Created{Trigger: trg}
-	if err := b.equip(trg, made); err != nil {
+	made, err := b.prepare(ctx, trg, b.now())
+	if err != nil {
 		return nil, err
 	}
 	t := b.store.For(ws)
-	err := t.CreateTrigger(ctx, trg)
-	if errors.Is(err, models.ErrConflict) {
-		// Only a repeated request makes an id twice: the first try got this far, and what
-		// it would have shown nobody has seen.
-		made.Trigger, err = t.UpdateTrigger(ctx, trg.ID, trg.CreatedAt, func(kept *models.Trigger) error {
-			kept.TokenHash, kept.Secret = trg.TokenHash, trg.Secret
-			return nil
-		})
+	if err = t.CreateTrigger(ctx, trg); errors.Is(err, models.ErrConflict) {
+		err = b.makeAgain(ctx, made)
 	}
 	return made, err
+}
+
+// prepare gives a trigger that has been checked what it needs to be kept.
+func (b *Bus) prepare(ctx context.Context, trg *models.Trigger, now time.Time) (*Created, error) {
+	if trg.ID == "" {
+		trg.ID = models.TriggerID(ids.Make(ctx, models.TriggerPrefix))
+	}
+	trg.CreatedAt, trg.UpdatedAt = now, now
+	made := &Created{Trigger: trg}
+	return made, b.equip(trg, made)
+}
+
+// makeAgain is for a trigger that is there already. Only a repeated request makes an
+// id twice: the first try got this far, and what it would have shown nobody has seen.
+func (b *Bus) makeAgain(ctx context.Context, made *Created) (err error) {
+	trg := made.Trigger
+	made.Trigger, err = b.store.For(trg.WorkspaceID).UpdateTrigger(ctx, trg.ID, trg.CreatedAt, func(kept *models.Trigger) error {
+		kept.TokenHash, kept.Secret = trg.TokenHash, trg.Secret
+		return nil
+	})
+	return err
 }
 
 // checkWorkflow refuses a trigger for a workflow that cannot be started any more.

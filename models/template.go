@@ -35,6 +35,9 @@ type Template struct {
 	TriggerTypes []string         `bun:"trigger_types,type:json"`
 	Document     TemplateDocument `bun:"document,type:json"`
 	CreatedAt    time.Time        `bun:"created_at"`
+	// FirstAt is when the first version was published: a template keeps its place in
+	// the list. It is read with the row, not kept in it.
+	FirstAt time.Time `bun:"first_at,scanonly"`
 }
 
 // TemplateDocument is what a template copies. {{ inputs.x }} in it is filled in at
@@ -47,6 +50,9 @@ type TemplateDocument struct {
 	Settings    json.RawMessage   `json:"settings,omitempty"`
 	Triggers    []json.RawMessage `json:"triggers,omitempty"` // bodies of triggers, without workflow_id
 	Requires    Requirements      `json:"requires"`
+	// Request names the request that published it, so that it does so once when it is
+	// repeated.
+	Request string `json:"request,omitempty"`
 }
 
 // Requirements are what a workspace must have before a template can be used.

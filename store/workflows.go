@@ -23,6 +23,12 @@ type WorkflowFilter struct {
 // CreateWorkflow keeps a new workflow with its first version. It sets the
 // workspace, the numbers and the revision in both.
 func (t *Tenant) CreateWorkflow(ctx context.Context, w *models.Workflow, v *models.Version) error {
+	return t.InstallWorkflow(ctx, w, v, nil)
+}
+
+// InstallWorkflow is CreateWorkflow with triggers: all are kept, or nothing is. It
+// sets the workspace and the workflow of the triggers, too.
+func (t *Tenant) InstallWorkflow(ctx context.Context, w *models.Workflow, v *models.Version, triggers []*models.Trigger) error {
 	w.WorkspaceID, w.Version, w.LastVersion, w.Revision = t.ws, 1, 1, 1
 	v.WorkspaceID, v.WorkflowID, v.Number = t.ws, w.ID, 1
 	if w.Tags == nil {
@@ -32,7 +38,16 @@ func (t *Tenant) CreateWorkflow(ctx context.Context, w *models.Workflow, v *mode
 		if err := t.s.insert(ctx, tx, w, "workflow", w.ID); err != nil {
 			return err
 		}
-		return t.s.insert(ctx, tx, v, "version", v.Number)
+		if err := t.s.insert(ctx, tx, v, "version", v.Number); err != nil {
+			return err
+		}
+		for _, trg := range triggers {
+			trg.WorkspaceID, trg.WorkflowID = t.ws, &w.ID
+			if err := t.s.insert(ctx, tx, trg, "trigger", trg.ID); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

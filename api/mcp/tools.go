@@ -5,7 +5,7 @@ const instructions = `flows runs workflows of agents and connectors (HTTP calls 
 
 Words: A workflow (id wf_…) holds a graph of steps and edges, in immutable versions. A run (run_…) is one execution of a version with a payload; its steps have the names that the author of the graph gave them. Triggers (trg_…) start runs when events (evt_…) come in, at set times, or when a webhook is called. An agent (by slug) or an action of a connector does the work of a step. Ids cannot be guessed: take them from the lists or from earlier results.
 
-To do something with a workflow: list_workflows, then get_workflow for its input_schema, then trigger_workflow with a payload that fits, with wait_seconds to get the result at once. To find out what happened: get_run, get_run_trace for every step, why_run for what a run is waiting for. To build one: list_connectors and list_agents, validate_workflow until it is valid, create_workflow, and create_trigger to have it started by events or at set times.
+To do something with a workflow: list_workflows, then get_workflow for its input_schema, then trigger_workflow with a payload that fits, with wait_seconds to get the result at once. To find out what happened: get_run, get_run_trace for every step, why_run for what a run is waiting for. To build one: list_workflow_templates and create_workflow_from_template where one fits; else list_connectors and list_agents, validate_workflow until it is valid, create_workflow, and create_trigger to have it started by events or at set times.
 
 A refused call is a result with isError and a problem: code says what kind (not_found, forbidden_scope, invalid, invalid_state, rate_limited …), errors says which argument to mend. Lists give next_cursor; pass it as cursor for the next page. Times are RFC 3339 in UTC. Runs act in the real world: they may send messages to people, so start, resume and approve only what was asked for.`
 
@@ -187,6 +187,33 @@ var tools = []tool{
 		arguments: []argument{
 			path("run_id", "id", aboutRunID), path("step_id", "step", "Id of the step that waits, from waiting_on of why_run."),
 			body("comment", "Why, for the record."), object(body("data", "Becomes part of the step's output, for the steps that follow.")),
+		},
+	},
+
+	{
+		name: "list_workflow_templates", operation: "list-templates", title: "List workflow templates", effect: reads,
+		does: "Lists ready-made workflows for sales and marketing, such as adding leads of a segment to a sequence, alerting about hot leads or a daily digest; the workspace's own come first. Gives the slug, what it does, and inputs: the JSON Schema of what create_workflow_from_template needs. Use it before building a workflow from nothing.",
+		arguments: []argument{
+			query("q", "q", "Part of the slug, name or description."),
+			query("category", "category", "Only those of this category, as other templates have it."),
+			query("trigger_type", "trigger_type", "Only those that are started in one of these ways."),
+			query("status", "status", "Only those with one of these statuses; deprecated ones cannot be used any more."),
+			limit(), cursor(),
+		},
+	},
+	{
+		name: "get_workflow_template", operation: "get-template", title: "Get a workflow template", effect: reads,
+		does:      "Gives one template with its graph and triggers, to explain what a workflow made of it would do. {{ inputs.x }} stands where an input goes.",
+		arguments: []argument{path("template_slug", "slug", "Slug of the template, from list_workflow_templates.")},
+	},
+	{
+		name: "create_workflow_from_template", operation: "install-template", title: "Create a workflow from a template", effect: starts,
+		does: "Makes a workflow and its triggers of a template. They are active at once: from then on events and schedules start runs that act in the real world. inputs must fit the template's inputs schema; those with a default may be left out. Agents that inputs name have to exist (list_agents). Refused with the argument to blame when something does not fit; nothing is made then.",
+		arguments: []argument{
+			path("template_slug", "slug", "Slug of the template, from list_workflow_templates."),
+			object(body("inputs", "What the template asks for: an object that fits its inputs schema.")),
+			body("name", "What people call the workflow; the template's name if not given."),
+			once(),
 		},
 	},
 
