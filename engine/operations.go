@@ -254,7 +254,7 @@ func (e *Engine) Claim(ctx context.Context, req ClaimRequest) (*Work, error) {
 	o := &op{ref: ref, what: stepClaimed{key: key, attempt: req.Task.Attempt, worker: req.Worker, token: req.Token}}
 	if err := e.do(ctx, o); err != nil {
 		if errors.Is(err, models.ErrNotFound) {
-			return nil, nil // the task outlived its run
+			return nil, nil //nolint:nilnil // the task outlived its run
 		}
 		return nil, err
 	}
@@ -263,7 +263,7 @@ func (e *Engine) Claim(ctx context.Context, req ClaimRequest) (*Work, error) {
 
 func (e *Engine) work(ctx context.Context, run *models.Run, row *models.Step) (*Work, error) {
 	if row == nil {
-		return nil, nil
+		return nil, nil //nolint:nilnil // nothing was claimed
 	}
 	def, err := e.cache.get(ctx, run.WorkspaceID, run.WorkflowID, run.WorkflowVersion)
 	if err != nil {

@@ -16,8 +16,7 @@ import (
 func longList(b *bundle) store.RunRef {
 	const items = 10_000
 	now, word := b.clock.Now(), json.RawMessage(`"`+strings.Repeat("x", 2000)+`"`)
-	wf := b.workflow(`{"steps":[{"id":"a","type":"connector","connector":"core","action":"set","foreach":"1..10000","max_parallel":1,
-		"retry":{}}],"edges":[]}`)
+	wf := b.workflow(`{"steps":[{"id":"a","type":"connector","connector":"core","action":"set","foreach":"[1]","retry":{}}],"edges":[]}`)
 	ref := b.start(wf, `{}`)
 	require.NoError(b.t, b.store.WithRuns(b.ctx, []store.RunRef{ref}, func(tx *store.RunTx) (*store.Changes, error) {
 		rows, err := tx.OpenSteps(b.ctx, ref)
@@ -26,16 +25,18 @@ func longList(b *bundle) store.RunRef {
 		}
 		c := &store.Changes{Steps: rows}
 		for _, row := range rows {
-			if row.Iteration < 1 {
-				if row.IterTotal > 0 {
-					row.IterDone = items - 1
-				}
-				continue
+			if row.Iteration == models.NoIteration {
+				row.IterTotal, row.IterDone = items, items-1
 			}
-			row.Status, row.FinishedAt, row.Attempt, row.Output = models.StepCompleted, &now, 3, word
+		}
+		for i := 1; i < items; i++ {
+			c.NewSteps = append(c.NewSteps, &models.Step{
+				WorkspaceID: ref.Workspace, RunID: ref.Run, StepID: "a", Iteration: i, Type: models.StepTypeConnector,
+				Status: models.StepCompleted, Attempt: 3, Input: word, Output: word, FinishedAt: &now,
+			})
 			for number := range 2 {
 				c.Attempts = append(c.Attempts, &models.StepAttempt{
-					WorkspaceID: row.WorkspaceID, RunID: row.RunID, StepID: row.StepID, Iteration: row.Iteration, Number: number + 1,
+					WorkspaceID: ref.Workspace, RunID: ref.Run, StepID: "a", Iteration: i, Number: number + 1,
 					Status: models.StepFailed, Error: &models.StepError{Code: "boom", Message: string(word), Retryable: true},
 				})
 			}

@@ -20,7 +20,7 @@ import (
 // numbers out of range are refused. Nothing at all is read as null.
 func Decode(raw json.RawMessage) (any, error) {
 	if len(raw) == 0 {
-		return nil, nil
+		return nil, nil //nolint:nilnil // null is a value
 	}
 	if tooDeep(raw) {
 		return nil, errTooDeep
