@@ -14,16 +14,24 @@ import (
 type Pruner interface {
 	PruneRuns(ctx context.Context, before time.Time, limit int) (int, error)
 	PruneRequests(ctx context.Context, before time.Time, limit int) (int, error)
+	PruneTriggerKeys(ctx context.Context, before time.Time, limit int) (int, error)
+	PruneEvents(ctx context.Context, before time.Time, limit int) (int, error)
+	PruneDeliveries(ctx context.Context, before time.Time, limit int) (int, error)
+	PruneTicks(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // PruneConfig are a Prune's settings.
 type PruneConfig struct {
 	// Interval is how often it looks. Default 1m.
 	Interval time.Duration
-	// Runs is how long ended runs are kept. Default: for ever.
+	// Runs is how long ended runs are kept, and events, ticks of schedules and
+	// deliveries with them. Default: for ever.
 	Runs time.Duration
 	// Requests is how long answers to repeatable requests are kept. Default 24h.
 	Requests time.Duration
+	// Keys is how long keys of triggers are kept after their windows, for events that
+	// are matched late. Default 24h.
+	Keys time.Duration
 	// Slice is how many rows go in one transaction. Default 200.
 	Slice int
 }
@@ -42,6 +50,7 @@ type Prune struct {
 func NewPrune(s Pruner, c clock.Clock, log *slog.Logger, cfg PruneConfig) *Prune {
 	cfg.Interval = cmp.Or(cfg.Interval, time.Minute)
 	cfg.Requests = cmp.Or(cfg.Requests, 24*time.Hour)
+	cfg.Keys = cmp.Or(cfg.Keys, 24*time.Hour)
 	cfg.Slice = cmp.Or(cfg.Slice, 200)
 	return &Prune{store: s, clock: c, log: log, cfg: cfg}
 }
@@ -63,13 +72,26 @@ func (p *Prune) Run(ctx context.Context) {
 // RunOnce removes all that is old by now.
 func (p *Prune) RunOnce(ctx context.Context) error {
 	now := p.clock.Now()
-	if err := p.slices(ctx, "requests", now.Add(-p.cfg.Requests), p.store.PruneRequests); err != nil {
-		return err
+	for _, kind := range []struct {
+		what  string
+		keep  time.Duration
+		prune func(ctx context.Context, before time.Time, limit int) (int, error)
+	}{
+		{"requests", p.cfg.Requests, p.store.PruneRequests},
+		{"trigger keys", p.cfg.Keys, p.store.PruneTriggerKeys},
+		{"runs", p.cfg.Runs, p.store.PruneRuns},
+		{"deliveries", p.cfg.Runs, p.store.PruneDeliveries},
+		{"ticks", p.cfg.Runs, p.store.PruneTicks},
+		{"events", p.cfg.Runs, p.store.PruneEvents},
+	} {
+		if kind.keep <= 0 {
+			continue
+		}
+		if err := p.slices(ctx, kind.what, now.Add(-kind.keep), kind.prune); err != nil {
+			return err
+		}
 	}
-	if p.cfg.Runs <= 0 {
-		return nil
-	}
-	return p.slices(ctx, "runs", now.Add(-p.cfg.Runs), p.store.PruneRuns)
+	return nil
 }
 
 func (p *Prune) slices(ctx context.Context, what string, before time.Time, prune func(context.Context, time.Time, int) (int, error)) error {

@@ -109,51 +109,76 @@ func TestSweepLooksForStrandedRunsNowAndThen(t *testing.T) {
 
 // pruned is a store with a number of old rows in each table.
 type pruned struct {
-	runs, requests int
-	before         map[string]time.Time
+	left   map[string]int
+	before map[string]time.Time
+}
+
+func (p *pruned) take(what string, before time.Time, limit int) (int, error) {
+	p.before[what] = before
+	n := min(limit, p.left[what])
+	p.left[what] -= n
+	return n, nil
 }
 
 func (p *pruned) PruneRuns(_ context.Context, before time.Time, limit int) (int, error) {
-	return p.take("runs", &p.runs, before, limit)
+	return p.take("runs", before, limit)
 }
 
 func (p *pruned) PruneRequests(_ context.Context, before time.Time, limit int) (int, error) {
-	return p.take("requests", &p.requests, before, limit)
+	return p.take("requests", before, limit)
 }
 
-func (p *pruned) take(what string, rows *int, before time.Time, limit int) (int, error) {
-	p.before[what] = before
-	n := min(limit, *rows)
-	*rows -= n
-	return n, nil
+func (p *pruned) PruneTriggerKeys(_ context.Context, before time.Time, limit int) (int, error) {
+	return p.take("keys", before, limit)
+}
+
+func (p *pruned) PruneEvents(_ context.Context, before time.Time, limit int) (int, error) {
+	return p.take("events", before, limit)
+}
+
+func (p *pruned) PruneDeliveries(_ context.Context, before time.Time, limit int) (int, error) {
+	return p.take("deliveries", before, limit)
+}
+
+func (p *pruned) PruneTicks(_ context.Context, before time.Time, limit int) (int, error) {
+	return p.take("ticks", before, limit)
 }
 
 func TestPruneRemovesInSlicesWhatIsOld(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	day, hour := now.Add(-24*time.Hour), now.Add(-time.Hour)
 	for name, tc := range map[string]struct {
 		cfg    scheduler.PruneConfig
-		left   int
+		left   int // of what is kept as long as runs are
 		before map[string]time.Time
 	}{
 		"runs are kept for ever unless told otherwise": {
 			left:   25,
-			before: map[string]time.Time{"requests": now.Add(-24 * time.Hour)},
+			before: map[string]time.Time{"requests": day, "keys": day},
 		},
-		"both": {
+		"all": {
 			cfg: scheduler.PruneConfig{Runs: time.Hour, Requests: 2 * time.Hour, Slice: 10},
 			before: map[string]time.Time{
-				"requests": now.Add(-2 * time.Hour), "runs": now.Add(-time.Hour),
+				"requests": now.Add(-2 * time.Hour), "keys": day, "runs": hour, "events": hour, "deliveries": hour, "ticks": hour,
 			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store := &pruned{runs: 25, requests: 25, before: map[string]time.Time{}}
+			store := &pruned{left: map[string]int{}, before: map[string]time.Time{}}
+			for _, what := range []string{"requests", "keys", "runs", "events", "deliveries", "ticks"} {
+				store.left[what] = 25
+			}
 			p := scheduler.NewPrune(store, clock.NewFake(now), testkit.Logger(t), tc.cfg)
 			require.NoError(t, p.RunOnce(t.Context()))
-			require.Equal(t, tc.left, store.runs)
-			require.Zero(t, store.requests)
+			for what, left := range store.left {
+				if what == "requests" || what == "keys" {
+					require.Zero(t, left, what)
+					continue
+				}
+				require.Equal(t, tc.left, left, what)
+			}
 			require.Empty(t, cmp.Diff(tc.before, store.before))
 		})
 	}
