@@ -33,10 +33,7 @@ func (b *Bus) Match(ctx context.Context, ws models.WorkspaceID, events ...models
 	for _, e := range rows {
 		m.occasions = append(m.occasions, &occasion{Event: e})
 	}
-	if err := m.waits(ctx); err != nil {
-		return err
-	}
-	if err := m.listeners(ctx); err != nil {
+	if err := m.heard(ctx); err != nil {
 		return err
 	}
 	if err := m.addressed(ctx); err != nil {
@@ -96,36 +93,45 @@ func (m *matching) types() []string {
 	return slices.Compact(types)
 }
 
-// waits brings the events to the waits of runs.
-func (m *matching) waits(ctx context.Context) error {
-	awaited, err := m.tenant.AwaitedTypes(ctx, m.types())
-	if err != nil || len(awaited) == 0 {
+// heard brings the events to the waits and triggers that name their types.
+func (m *matching) heard(ctx context.Context) error {
+	triggers, waits, err := m.tenant.Listening(ctx, m.types())
+	if err != nil {
 		return err
 	}
+	m.waits(ctx, waits)
+	for _, pattern := range triggers {
+		if err := m.listeners(ctx, pattern); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waits brings the events to the waits of runs.
+func (m *matching) waits(ctx context.Context, patterns []string) {
 	for _, o := range m.occasions {
-		if !slices.ContainsFunc(awaited, func(pattern string) bool { return covers(pattern, o.Type) }) {
+		if !slices.ContainsFunc(patterns, func(pattern string) bool { return covers(pattern, o.Type) }) {
 			continue
 		}
 		if _, err := m.bus.deps.Engine.MatchWaits(ctx, o.Event); err != nil {
 			m.failed[o.ID] = err
 		}
 	}
-	return nil
 }
 
-// listeners brings the events to the triggers that listen for their types.
-func (m *matching) listeners(ctx context.Context) error {
-	types := m.types()
-	var after store.ListenerPlace
+// listeners brings the events to the triggers that listen for an event type.
+func (m *matching) listeners(ctx context.Context, pattern string) error {
+	var after models.TriggerID
 	for {
-		triggers, err := m.tenant.Listeners(ctx, types, after, listenersPage)
+		triggers, err := m.tenant.Listeners(ctx, pattern, after, listenersPage)
 		if err != nil {
 			return err
 		}
 		var found []*candidate
 		for _, trg := range triggers {
 			for _, o := range m.occasions {
-				if covers(trg.EventType, o.Type) && (trg.Source == "" || trg.Source == o.Source) {
+				if covers(pattern, o.Type) && (trg.Source == "" || trg.Source == o.Source) {
 					found = append(found, newCandidate(trg, o))
 				}
 			}
@@ -136,8 +142,7 @@ func (m *matching) listeners(ctx context.Context) error {
 		if len(triggers) < listenersPage {
 			return nil
 		}
-		last := triggers[len(triggers)-1]
-		after = store.ListenerPlace{EventType: last.EventType, ID: last.ID}
+		after = triggers[len(triggers)-1].ID
 	}
 }
 

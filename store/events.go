@@ -104,11 +104,16 @@ func (s *Store) knownEvents(ctx context.Context, events []*models.Event, known m
 		names[i] = nameOf(e)
 	}
 	var there []eventName
-	err := s.db.NewSelect().With("named", s.db.NewValues(&names)).Model((*models.Event)(nil)).
-		Column("workspace_id", "external_id", "source", "id").
-		Where("(event.workspace_id, event.external_id, event.source) IN (SELECT workspace_id, external_id, source FROM named)").Scan(ctx, &there)
-	note(known, there)
+	err := s.knownQuery(names).Scan(ctx, &there)
+	note(known, slices.DeleteFunc(there, func(e eventName) bool { return e.ID == "" }))
 	return s.err(err)
+}
+
+// knownQuery is one look-up for each name.
+func (s *Store) knownQuery(names []eventName) *bun.RawQuery {
+	return s.db.NewRaw(`WITH named (workspace_id, external_id, source, none) AS (?) SELECT workspace_id, external_id, source, COALESCE((SELECT events.id FROM events
+WHERE events.workspace_id = named.workspace_id AND events.external_id = named.external_id AND events.source = named.source), '') AS id
+FROM named`, s.db.NewValues(&names))
 }
 
 // Event gives an event.

@@ -90,23 +90,47 @@ func (t *Tenant) settle(ctx context.Context, tx bun.Tx, events []models.EventID)
 	return err
 }
 
-// AwaitedTypes gives those of the event types that waits of runs name.
-func (t *Tenant) AwaitedTypes(ctx context.Context, types []string) ([]string, error) {
+// Listening tells which of the event types triggers and waits of runs name.
+func (t *Tenant) Listening(ctx context.Context, types []string) (triggers, waits []string, err error) {
 	if len(types) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	type row struct {
+	var found []listening
+	if err := t.listeningQuery(types).Scan(ctx, &found); err != nil {
+		return nil, nil, t.s.err(err)
+	}
+	for _, f := range found {
+		if f.Trigger {
+			triggers = append(triggers, f.EventType)
+		}
+		if f.Wait {
+			waits = append(waits, f.EventType)
+		}
+	}
+	return triggers, waits, nil
+}
+
+type listening struct {
+	EventType string `bun:"event_type"`
+	Trigger   bool   `bun:"trigger"`
+	Wait      bool   `bun:"wait"`
+}
+
+// listeningQuery is two look-ups for each type, in triggers_by_event and
+// waits_by_event. EXISTS would mean the same, and allow PostgreSQL to read all of
+// the workspace's instead.
+func (t *Tenant) listeningQuery(types []string) *bun.RawQuery {
+	rows := make([]struct {
 		EventType string `bun:"event_type"`
-	}
-	rows := make([]row, len(types))
+	}, len(types))
 	for i, typ := range types {
 		rows[i].EventType = typ
 	}
-	var found []string
-	err := t.s.db.NewRaw(`WITH named (event_type) AS (?) SELECT event_type FROM named WHERE
-EXISTS (SELECT 1 FROM waits WHERE waits.workspace_id = ? AND waits.event_type = named.event_type)`,
-		t.s.db.NewValues(&rows), t.ws).Scan(ctx, &found)
-	return found, t.s.err(err)
+	return t.s.db.NewRaw(`WITH named (event_type) AS (?) SELECT event_type,
+(SELECT 1 FROM triggers WHERE triggers.workspace_id = ? AND triggers.event_type = named.event_type
+  AND triggers.enabled AND triggers.type = 'event' LIMIT 1) IS NOT NULL AS "trigger",
+(SELECT 1 FROM waits WHERE waits.workspace_id = ? AND waits.event_type = named.event_type LIMIT 1) IS NOT NULL AS "wait"
+FROM named`, t.s.db.NewValues(&rows), t.ws, t.ws)
 }
 
 // KeyClaim asks whether an event may fire a trigger that fires once for a key
