@@ -162,9 +162,9 @@ func TestWebhooksReachWhoeverAnswers(t *testing.T) {
 	workers := f.startAll(t, 2, 2)
 
 	t.Run("a third answers", func(t *testing.T) {
-		each := sized(4, 10) // addresses of each kind
+		each := 4 // addresses of each kind
 		events := sized(60, 500)
-		over := time.Duration(sized(2, 10)) * time.Second
+		over := time.Duration(sized(2, 20)) * time.Second
 		secrets := map[string]string{}
 		for i := range each {
 			bad := "bad"
