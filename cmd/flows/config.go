@@ -167,7 +167,7 @@ var settings = append([]setting{
 	},
 	{
 		name: "FLOWS_RETENTION", initial: "0", allowed: "a time such as 720h or 90d, or 0 for ever",
-		does:     "how long runs are kept after they have ended",
+		does:     "how long runs are kept after they have ended, and events, deliveries and ticks of schedules",
 		parseSet: func(c *config, v string) error { return duration(&c.Retention, v, 0) },
 	},
 	{
