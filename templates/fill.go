@@ -52,7 +52,7 @@ func Fill(doc *models.TemplateDocument, inputs json.RawMessage) (*Content, error
 	if err != nil {
 		return nil, invalid(Blame(doc, []models.FieldError{failure(err)})...)
 	}
-	return content(doc, filled)
+	return content(doc, whole, filled)
 }
 
 // tree is a document as one value.
@@ -82,7 +82,7 @@ type parts struct {
 }
 
 // content reads what was filled in.
-func content(doc *models.TemplateDocument, filled any) (*Content, error) {
+func content(doc *models.TemplateDocument, whole, filled any) (*Content, error) {
 	raw, err := json.Marshal(filled)
 	if err != nil {
 		return nil, fmt.Errorf("template: %w", err)
@@ -94,7 +94,7 @@ func content(doc *models.TemplateDocument, filled any) (*Content, error) {
 	c := &Content{Version: &models.Version{Graph: &models.Graph{}, InputSchema: p.InputSchema, Output: p.Output, Settings: p.Settings}}
 	var wrong []models.FieldError
 	if err := strict(p.Graph, c.Version.Graph); err != nil {
-		wrong = append(wrong, misfit(err, "graph"))
+		wrong = append(wrong, misfit(err, whole, "graph"))
 	}
 	if c.Version.Graph.Edges == nil {
 		c.Version.Graph.Edges = []models.Edge{} // none is a list, too
@@ -102,7 +102,7 @@ func content(doc *models.TemplateDocument, filled any) (*Content, error) {
 	for i, raw := range p.Triggers {
 		var b triggerBody
 		if err := strict(raw, &b); err != nil {
-			wrong = append(wrong, misfit(err, "triggers", i))
+			wrong = append(wrong, misfit(err, whole, "triggers", i))
 			continue
 		}
 		c.Triggers = append(c.Triggers, b.model())
@@ -119,13 +119,45 @@ func strict(raw json.RawMessage, into any) error {
 	return d.Decode(into)
 }
 
-// misfit tells that a value is of another type than its place takes.
-func misfit(err error, at ...any) models.FieldError {
+// misfit tells that a value below a place is of another type than its field takes.
+func misfit(err error, whole any, at ...any) models.FieldError {
 	f := models.FieldError{Loc: at, Msg: "cannot be read", Type: "type"}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		f.Msg = fmt.Sprintf("%s cannot be a %s", wrong.Field, strings.Fields(wrong.Value)[0])
+		what, _, _ := strings.Cut(wrong.Value, " ")
+		f.Msg = wrong.Field + " cannot be " + kinds[what]
+		if found := findField(follow(whole, at), strings.Split(wrong.Field, ".")); found != nil {
+			f.Loc = append(at, found...)
+		}
 	}
 	return f
+}
+
+// kinds are the words of encoding/json for people.
+var kinds = map[string]string{"number": "a number", "array": "a list", "object": "an object", "bool": "true or false", "string": "text"}
+
+// findField finds the first string that reads inputs where fields of these names lead,
+// through lists as if they were not there.
+func findField(v any, names []string) []any {
+	switch x := v.(type) {
+	case map[string]any:
+		if len(names) == 0 {
+			return nil
+		}
+		if found := findField(x[names[0]], names[1:]); found != nil {
+			return append([]any{names[0]}, found...)
+		}
+	case []any:
+		for i, e := range x {
+			if found := findField(e, names); found != nil {
+				return append([]any{i}, found...)
+			}
+		}
+	case string:
+		if len(names) == 0 && len(expression.Inputs(x)) > 0 {
+			return []any{}
+		}
+	}
+	return nil
 }
 
 func failure(err error) models.FieldError {
@@ -163,6 +195,12 @@ func Blame(doc *models.TemplateDocument, errs []models.FieldError) []models.Fiel
 // inputsAt names the inputs that the string at a place reads, or the last string on
 // the way to it.
 func inputsAt(v any, loc []any) []string {
+	s, _ := follow(v, loc).(string)
+	return expression.Inputs(s)
+}
+
+// follow goes to a place, as far as lists and objects lead.
+func follow(v any, loc []any) any {
 	for _, at := range loc {
 		switch x := v.(type) {
 		case map[string]any:
@@ -176,8 +214,7 @@ func inputsAt(v any, loc []any) []string {
 			v = x[i]
 		}
 	}
-	s, _ := v.(string)
-	return expression.Inputs(s)
+	return v
 }
 
 func place(loc []any) string {

@@ -1,0 +1,4 @@
+package templates
+
+// LoadFrom reads a gallery from other files.
+var LoadFrom = load
