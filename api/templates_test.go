@@ -264,7 +264,7 @@ func TestTheGalleryIsListed(t *testing.T) {
 		require.Equal(t, all, slugs("status=draft,published"))
 		require.Equal(t, []string{"first"}, slugs("category=own"))
 		require.Equal(t, []string{"lead-to-sequence"}, slugs("q=JOINS+SEQUENCE"))
-		require.Equal(t, []string{"second", "first"}, slugs("q=own+"))
+		require.Equal(t, []string{"second"}, slugs("q=OWN+sec"))
 		require.Equal(t, []string{"daily-digest"}, slugs("trigger_type=schedule"))
 		require.Contains(t, slugs("trigger_type=event"), "lead-to-sequence")
 		require.Equal(t, []string{"lead-to-sequence"}, slugs("created_after=2026-11-24T09:09:30Z&created_before=2026-11-24T09:10:30Z"))
