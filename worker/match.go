@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -20,16 +21,17 @@ const (
 	matchBatch = 64
 	// matchRunners is how many workspaces are served side by side. They share a
 	// database, so more of them would only wait for each other.
-	matchRunners = 4
+	matchRunners = 8
 	// matchLimit bounds the events that wait here. The sweep finds the rest.
 	matchLimit = 100_000
 	// matchTimeout bounds a batch.
 	matchTimeout = time.Minute
 	// companyFor is how long after its last event a workspace counts as present. While
-	// others are, one with a backlog rests after each batch for as long as the batch
-	// took, though not longer than restLimit: what it starts has to be carried out,
-	// too, and takes the machine from all.
+	// others are, one with many events rests after each batch of restFrom and more for
+	// as long as the batch took, though not longer than restLimit: what it starts has
+	// to be carried out, too, and takes the machine from all.
 	companyFor = time.Second
+	restFrom   = 16
 	restLimit  = 500 * time.Millisecond
 )
 
@@ -42,6 +44,7 @@ type matches struct {
 	turns []*matchLine // those with events, none of them in hand, in order
 	held  int
 	seen  map[models.WorkspaceID]time.Time // when workspaces last had events
+	kept  int                              // how many there were when those of long ago were forgotten
 	some  *sync.Cond                       // turns has grown, or it is over
 	over  bool
 }
@@ -55,7 +58,7 @@ type matchLine struct {
 }
 
 func newMatches() *matches {
-	m := &matches{lines: map[models.WorkspaceID]*matchLine{}, seen: map[models.WorkspaceID]time.Time{}}
+	m := &matches{lines: map[models.WorkspaceID]*matchLine{}, seen: map[models.WorkspaceID]time.Time{}, kept: 64}
 	m.some = sync.NewCond(&m.mu)
 	return m
 }
@@ -105,47 +108,56 @@ func (m *matches) take() (l *matchLine, events []models.EventID) {
 	}
 	m.held -= n
 	l.inHand = true
-	m.seen[l.ws] = time.Now()
+	m.see(l.ws)
 	return l, events
 }
 
-// done ends the turn of a workspace, which took that long. With more events it
-// stands at the end again; where others are present, after a rest.
-func (m *matches) done(l *matchLine, took time.Duration) {
+// done ends the turn of a workspace, in which n events took that long. With more of
+// them it stands at the end again; where others are present, after a rest.
+func (m *matches) done(l *matchLine, n int, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch {
-	case len(l.events) == 0:
-		delete(m.lines, l.ws)
-	case len(l.events) >= matchBatch && m.company(l.ws):
-		time.AfterFunc(min(took, restLimit), func() {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.again(l)
-		})
-	default:
+	if n < restFrom || !m.company(l.ws) {
 		m.again(l)
+		return
 	}
+	time.AfterFunc(min(took, restLimit), func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.again(l)
+	})
 }
 
+// again lets a workspace stand in line, if it has events.
 func (m *matches) again(l *matchLine) {
 	l.inHand = false
+	if len(l.events) == 0 {
+		delete(m.lines, l.ws)
+		return
+	}
 	m.turns = append(m.turns, l)
 	m.some.Signal()
 }
 
 // company tells whether other workspaces had events just now.
 func (m *matches) company(ws models.WorkspaceID) bool {
-	others := 0
 	for other, at := range m.seen {
-		switch {
-		case time.Since(at) > companyFor:
-			delete(m.seen, other)
-		case other != ws:
-			others++
+		if other != ws && time.Since(at) < companyFor {
+			return true
 		}
 	}
-	return others > 0
+	return false
+}
+
+// see notes that a workspace has events.
+func (m *matches) see(ws models.WorkspaceID) {
+	now := time.Now()
+	m.seen[ws] = now
+	if len(m.seen) < 2*m.kept {
+		return
+	}
+	maps.DeleteFunc(m.seen, func(_ models.WorkspaceID, at time.Time) bool { return now.Sub(at) >= companyFor })
+	m.kept = max(len(m.seen), 64)
 }
 
 // stop lets every take return nil.
@@ -174,7 +186,7 @@ func (w *Worker) runMatches(ctx context.Context) {
 			w.match(ctx, line.ws, events)
 			w.jobs.Done()
 		}
-		w.matches.done(line, time.Since(start))
+		w.matches.done(line, len(events), time.Since(start))
 	}
 }
 
