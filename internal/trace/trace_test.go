@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -261,6 +262,24 @@ func strip(h http.Header) string {
 	return v[:len(v)-2] + "01"
 }
 
+// lines is a log that several goroutines write to.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 func TestACollectorThatIsAwayHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	hang := make(chan struct{})
@@ -279,7 +298,7 @@ func TestACollectorThatIsAwayHoldsNobodyUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log bytes.Buffer
+			var log lines // the exporter may still speak when the shutdown has given up
 			tracer, err := trace.New(trace.Config{Endpoint: url, Queue: 16, Batch: 4, Delay: time.Millisecond, Log: obs.NewLogger(&log, slog.LevelInfo, false)})
 			require.NoError(t, err)
 			began := time.Now()
