@@ -3,7 +3,6 @@ package connectors
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 )
 
 // Connector does actions for flows. It must be safe for concurrent use, keep
@@ -22,6 +21,15 @@ type Spec struct {
 	Name        string   `json:"name"`
 	Description string   `json:"description"`
 	Actions     []Action `json:"actions"`
+	// Connection is nil where actions need no account at the other side.
+	Connection *ConnectionSpec `json:"connection,omitempty"`
+}
+
+// Tester is a connector that can try a connection with a light read. The error is
+// an *Error, and nothing is changed at the other side.
+type Tester interface {
+	Connector
+	TestConnection(ctx context.Context, c *Connection) error
 }
 
 // Action is one thing a connector can do.
@@ -87,14 +95,3 @@ type Usage struct {
 	Turns        int     `json:"turns"`
 	Model        string  `json:"model,omitempty"`
 }
-
-// Connection is a workspace's account at the other side, with its secrets open.
-// Pass it down, never keep it.
-type Connection struct {
-	ID      string
-	Config  json.RawMessage
-	Secrets map[string]string
-}
-
-// LogValue keeps the secrets out of logs.
-func (c Connection) LogValue() slog.Value { return slog.StringValue(c.ID) }

@@ -1,0 +1,116 @@
+package connectors
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/10ex/flows/internal/egress"
+)
+
+// ConnectionSpec tells what a connector takes to act for somebody.
+type ConnectionSpec struct {
+	// Required says that no action works without a connection.
+	Required bool `json:"required"`
+	// Auth lists the ways to prove who one is, the usual one first.
+	Auth []AuthType `json:"auth"`
+	// Config is the JSON Schema of what a connection of this connector may say
+	// besides auth, base_url and hosts, as the properties of an object.
+	Config json.RawMessage `json:"config_schema,omitempty"`
+	// BaseURL is where requests go unless a connection says otherwise; empty where
+	// there is no such place.
+	BaseURL string `json:"base_url,omitempty"`
+	// Hosts are those the connector itself binds its credentials to. A connection
+	// cannot name others. Empty: those of the connection.
+	Hosts []string `json:"hosts,omitempty"`
+}
+
+// Connection is a workspace's account at the other side, with its secrets open.
+// Pass it down, never keep it.
+type Connection struct {
+	ID        string
+	Connector string
+	Config    json.RawMessage
+	// Auth is how to prove who one is.
+	Auth Auth
+	// BaseURL is where requests go, without a slash at the end; it may be empty.
+	BaseURL string
+	// Hosts are those that may hear the secrets: "api.example.com", with ":8443"
+	// where a port counts, or "*.example.com" for every host below.
+	Hosts []string
+	// Secrets are open. Which there are depends on Auth and the connector.
+	Secrets map[string]string
+}
+
+// LogValue keeps the secrets out of logs.
+func (c Connection) LogValue() slog.Value { return slog.StringValue(c.ID) }
+
+// CodeHostNotAllowed is the code of a request that would have taken credentials to
+// a host they are not bound to.
+const CodeHostNotAllowed = "host_not_allowed"
+
+// Authorize adds the credentials to a request, in place of any of its own of the
+// same kind. It refuses a host that is not bound. Redirects away from the origin
+// lose what was added, for the egress client takes it off.
+func (c *Connection) Authorize(req *http.Request) error {
+	if c == nil || c.Auth.Type == AuthNone {
+		return nil
+	}
+	if !c.Allows(req.URL) {
+		return Permanent(CodeHostNotAllowed, "connection %s may not be used at %s", c.ID, req.URL.Hostname())
+	}
+	return c.Auth.apply(req, c.Secrets)
+}
+
+// Allows tells whether the secrets may go to the host of u.
+func (c *Connection) Allows(u *url.URL) bool {
+	for _, host := range c.Hosts {
+		if MatchesHost(host, u) {
+			return true
+		}
+	}
+	return false
+}
+
+// URL is the address of a path below the base address of the connection.
+func (c *Connection) URL(path string) (*url.URL, error) {
+	if c == nil || c.BaseURL == "" {
+		return nil, Permanent(CodeInputInvalid, "the connection has no base_url")
+	}
+	u, err := egress.ParseURL(c.BaseURL + path)
+	if err != nil {
+		return nil, Permanent(CodeInputInvalid, "the address %w", err)
+	}
+	return u, nil
+}
+
+// MatchesHost tells whether a pattern of Connection.Hosts means the host of u. A
+// pattern without a port means the usual port of the scheme.
+func MatchesHost(pattern string, u *url.URL) bool {
+	host, port := pattern, ""
+	if h, p, err := net.SplitHostPort(pattern); err == nil {
+		host, port = h, p
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if port == "" && u.Port() != "" && u.Port() != usualPorts[u.Scheme] || port != "" && port != portOf(u) {
+		return false
+	}
+	name := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	host = strings.ToLower(host)
+	if below, ok := strings.CutPrefix(host, "*"); ok {
+		return len(below) > 1 && below[0] == '.' && strings.HasSuffix(name, below) && len(name) > len(below)
+	}
+	return name == host
+}
+
+var usualPorts = map[string]string{"http": "80", "https": "443"}
+
+func portOf(u *url.URL) string {
+	if p := u.Port(); p != "" {
+		return p
+	}
+	return usualPorts[u.Scheme]
+}
