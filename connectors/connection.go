@@ -2,10 +2,13 @@ package connectors
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/10ex/flows/internal/egress"
@@ -26,7 +29,35 @@ type ConnectionSpec struct {
 	// Hosts are those the connector itself binds its credentials to. A connection
 	// cannot name others. Empty: those of the connection.
 	Hosts []string `json:"hosts,omitempty"`
+	// Secrets names those that a connection may have besides the ones of its auth,
+	// with what each of them is.
+	Secrets map[string]string `json:"secrets,omitempty"`
 }
+
+func (s *ConnectionSpec) check() error {
+	if s == nil {
+		return nil
+	}
+	if len(s.Auth) == 0 {
+		return errors.New("has no way of auth")
+	}
+	for _, a := range s.Auth {
+		if !slices.Contains(AuthTypes, a) {
+			return fmt.Errorf("auth %q is unknown", a)
+		}
+	}
+	if len(s.Config) == 0 {
+		return nil
+	}
+	if _, err := CompileSchema(s.Config); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	return nil
+}
+
+// CodeNoConnection is the code of an action that needs a connection where the step
+// names none.
+const CodeNoConnection = "no_connection"
 
 // Connection is a workspace's account at the other side, with its secrets open.
 // Pass it down, never keep it.

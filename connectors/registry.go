@@ -25,7 +25,7 @@ type registered struct {
 }
 
 var (
-	slugForm   = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
+	slugForm   = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
 	actionForm = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$`)
 )
 
@@ -46,13 +46,16 @@ func (r *Registry) add(c Connector) error {
 	spec := c.Spec()
 	switch {
 	case !slugForm.MatchString(spec.Slug):
-		return fmt.Errorf("connector %q: slug must be lower-case letters, digits and dashes", spec.Slug)
+		return fmt.Errorf("connector %q: slug must be lower-case letters, digits, - and _", spec.Slug)
 	case r.connectors[spec.Slug] != nil:
 		return fmt.Errorf("connector %s: registered twice", spec.Slug)
 	case spec.Name == "" || spec.Description == "":
 		return fmt.Errorf("connector %s: name and description are required", spec.Slug)
 	case len(spec.Actions) == 0:
 		return fmt.Errorf("connector %s: has no actions", spec.Slug)
+	}
+	if err := spec.Connection.check(); err != nil {
+		return fmt.Errorf("connector %s connection: %w", spec.Slug, err)
 	}
 	for _, a := range spec.Actions {
 		id := actionID{spec.Slug, a.Name}

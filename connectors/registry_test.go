@@ -48,16 +48,16 @@ func spec(slug string, change ...func(*connectors.Spec)) connectors.Spec {
 
 func TestRegistryListsBySlug(t *testing.T) {
 	t.Parallel()
-	r, err := connectors.NewRegistry(fixed{spec: spec("slack")}, fixed{spec: spec("core")})
+	r, err := connectors.NewRegistry(fixed{spec: spec("slack_2")}, fixed{spec: spec("core")})
 	require.NoError(t, err)
 	var slugs []string
 	for _, s := range r.Specs() {
 		slugs = append(slugs, s.Slug)
 	}
-	require.Equal(t, []string{"core", "slack"}, slugs)
-	c, ok := r.Lookup("slack")
+	require.Equal(t, []string{"core", "slack_2"}, slugs)
+	c, ok := r.Lookup("slack_2")
 	require.True(t, ok)
-	require.Equal(t, "slack", c.Spec().Slug)
+	require.Equal(t, "slack_2", c.Spec().Slug)
 	_, ok = r.Lookup("nothing")
 	require.False(t, ok)
 	a, ok := r.Action("core", "crm.create_lead")
@@ -80,8 +80,15 @@ func TestRegistryRefusesWhatIsIncomplete(t *testing.T) {
 		"listed twice":            spec("a", func(s *connectors.Spec) { s.Actions = append(s.Actions, s.Actions[0]) }),
 		"description is required": spec("a", action(func(a *connectors.Action) { a.Description = "" })),
 		"input: schema":           spec("a", action(func(a *connectors.Action) { a.Input = json.RawMessage(`{"type":"text"}`) })),
-		"output: schema":          spec("a", action(func(a *connectors.Action) { a.Output = json.RawMessage(`{"$ref":"http://127.0.0.1/s.json"}`) })),
-		"input: schema is not":    spec("a", action(func(a *connectors.Action) { a.Input = nil })),
+		"has no way of auth":      spec("a", func(s *connectors.Spec) { s.Connection = &connectors.ConnectionSpec{} }),
+		`auth "key" is unknown`: spec("a", func(s *connectors.Spec) {
+			s.Connection = &connectors.ConnectionSpec{Auth: []connectors.AuthType{"key"}}
+		}),
+		"config: schema": spec("a", func(s *connectors.Spec) {
+			s.Connection = &connectors.ConnectionSpec{Auth: []connectors.AuthType{connectors.AuthNone}, Config: json.RawMessage(`{"type":"text"}`)}
+		}),
+		"output: schema":       spec("a", action(func(a *connectors.Action) { a.Output = json.RawMessage(`{"$ref":"http://127.0.0.1/s.json"}`) })),
+		"input: schema is not": spec("a", action(func(a *connectors.Action) { a.Input = nil })),
 	} {
 		_, err := connectors.NewRegistry(fixed{spec: s})
 		require.ErrorContains(t, err, want)
