@@ -48,6 +48,9 @@ type Config struct {
 	// Attend is how long an event may stay unmatched before the sweep asks for it
 	// again. It doubles with every time. Default 10s.
 	Attend time.Duration
+	// Claim is how long a process that matches an event has it for itself. One that dies
+	// in between delays it by that, so it is shorter than Attend. Default half of Attend.
+	Claim time.Duration
 	// Parallel is how many runs of one batch of events are started side by side.
 	// Default 32.
 	Parallel int
@@ -75,6 +78,7 @@ func New(deps Deps, cfg Config) (*Bus, error) {
 		deps.Log = obs.Discard()
 	}
 	cfg.Attend = cmp.Or(cfg.Attend, 10*time.Second)
+	cfg.Claim = cmp.Or(cfg.Claim, cfg.Attend/2)
 	cfg.Parallel = cmp.Or(cfg.Parallel, 32)
 	if err := cfg.Webhooks.complete(); err != nil {
 		return nil, err

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/10ex/flows/internal/obs"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
 	"github.com/10ex/flows/tasks"
@@ -20,12 +22,14 @@ func (b *Bus) MatchJob(ctx context.Context, j tasks.Job) error {
 }
 
 // Match brings events of a workspace to the triggers that listen for them, and
-// notes what became of each. Events that have been matched are left alone. It may
-// be done twice for the same event, also at the same time. An error tells that some
-// of the events have to be matched again.
+// notes what became of each. Events that have been matched are left alone, and so are
+// those that somebody else has in hand. It may be done twice for the same event, also
+// at the same time. An error tells that some of the events have to be matched again.
 func (b *Bus) Match(ctx context.Context, ws models.WorkspaceID, events ...models.EventID) error {
 	t := b.store.For(ws)
-	rows, err := t.UnmatchedEvents(ctx, events)
+	now := b.now()
+	until := now.Add(b.cfg.Claim)
+	rows, err := t.ClaimEvents(ctx, events, now, until)
 	if err != nil || len(rows) == 0 {
 		return err
 	}
@@ -33,6 +37,14 @@ func (b *Bus) Match(ctx context.Context, ws models.WorkspaceID, events ...models
 	for _, e := range rows {
 		m.occasions = append(m.occasions, &occasion{Event: e})
 	}
+	err = m.all(ctx)
+	if err != nil {
+		m.free(ctx, until)
+	}
+	return err
+}
+
+func (m *matching) all(ctx context.Context) error {
 	if err := m.heard(ctx); err != nil {
 		return err
 	}
@@ -40,6 +52,23 @@ func (b *Bus) Match(ctx context.Context, ws models.WorkspaceID, events ...models
 		return err
 	}
 	return m.settle(ctx)
+}
+
+// freeTimeout bounds how long what came to nothing is told to others.
+const freeTimeout = 2 * time.Second
+
+// free gives up the events of which nothing came, so that whoever comes next has them
+// at once. Where that fails they are free a little later.
+func (m *matching) free(ctx context.Context, until time.Time) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), freeTimeout)
+	defer stop()
+	ids := make([]models.EventID, len(m.occasions))
+	for i, o := range m.occasions {
+		ids[i] = o.ID
+	}
+	if err := m.tenant.FreeEvents(ctx, ids, until); err != nil {
+		m.bus.log.DebugContext(ctx, "events could not be freed, they are when their time is over", obs.Err(err), obs.Count(len(ids)))
+	}
 }
 
 // matching is one batch of events on its way to triggers.

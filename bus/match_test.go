@@ -433,6 +433,51 @@ func TestARunIsStartedOnceByWhoeverComesAfter(t *testing.T) {
 	}
 }
 
+// A process may also die without a word. What it had in hand is its own until that is
+// over; then the sweep brings it to another.
+func TestAnEventIsMatchedByOneAtATime(t *testing.T) {
+	t.Parallel()
+	eachHall(t, nil, func(t *testing.T, h *hall) {
+		trg := h.listen("lead.created", nil)
+		mine, lost := h.publish(lead(`{}`)), h.publish(lead(`{}`))
+		h.jobs.take(tasks.TypeMatch)
+		now := h.clock.Now()
+		claim := func(events ...models.EventID) (got []models.EventID) {
+			rows, err := h.store.For(h.ws).ClaimEvents(t.Context(), events, h.clock.Now(), h.clock.Now().Add(5*time.Second))
+			require.NoError(t, err)
+			for _, e := range rows {
+				got = append(got, e.ID)
+			}
+			return got
+		}
+		require.Equal(t, []models.EventID{lost}, claim(lost))
+		require.Empty(t, claim(lost))
+		require.NoError(t, h.bus.Match(t.Context(), h.ws, mine, lost))
+		require.Len(t, h.runs(trg), 1)
+		require.NotNil(t, h.event(lost).AttendAt, "another has it in hand")
+		require.Empty(t, claim(mine), "it is done")
+
+		require.NoError(t, h.store.For(h.ws).FreeEvents(t.Context(), []models.EventID{lost}, now.Add(4*time.Second)))
+		require.Empty(t, claim(lost), "that was somebody else's claim")
+		require.NoError(t, h.store.For(h.ws).FreeEvents(t.Context(), []models.EventID{lost}, now.Add(5*time.Second)))
+		h.clock.Advance(8 * time.Second)
+		require.Equal(t, []models.EventID{lost}, claim(lost), "once more, shortly before it is due")
+
+		sweep := func() int {
+			res, err := h.bus.Sweep(t.Context(), 10)
+			require.NoError(t, err)
+			return res.Events
+		}
+		h.clock.Advance(4 * time.Second)
+		require.Zero(t, sweep(), "due, and in hand")
+		h.clock.Advance(time.Second)
+		require.Equal(t, 1, sweep())
+		h.match()
+		require.Len(t, h.runs(trg), 2)
+		require.Equal(t, map[models.TriggerID]string{trg.ID: "fired"}, h.outcomes(lost))
+	})
+}
+
 // broken is an engine that fails for a reason nobody knows, for the triggers in who.
 type broken struct {
 	bus.Engine

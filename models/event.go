@@ -31,6 +31,8 @@ type Event struct {
 	Depth       int             `bun:"depth"`      // how many flows started each other before it
 	AttendAt    *time.Time      `bun:"attend_at"`  // when the sweep must match it; nil when that is done
 	Tries       int             `bun:"tries"`      // how often the sweep had to
+	// ClaimedUntil is until when whoever matches it has it alone; nil when nobody does.
+	ClaimedUntil *time.Time `bun:"claimed_until"`
 }
 
 // MatchOutcome is what an event meant to a trigger.

@@ -45,6 +45,9 @@ type dialect interface {
 	// forUpdate locks the selected rows. On SQLite a transaction that writes is
 	// alone anyway (BEGIN IMMEDIATE), so there is nothing to add.
 	forUpdate(q *bun.SelectQuery, mode string) *bun.SelectQuery
+	// lockedIn restricts q to rows whose column is one that rows gives, of those that
+	// nobody else has locked.
+	lockedIn(q *bun.UpdateQuery, column string, rows *bun.SelectQuery) *bun.UpdateQuery
 	// metadataHas restricts q to rows whose metadata holds key with value.
 	metadataHas(q *bun.SelectQuery, key, value string) *bun.SelectQuery
 	// listHas restricts q to rows whose column, a JSON list of texts, holds value.
@@ -119,6 +122,12 @@ func (postgres) bun() schema.Dialect { return pgDialect{pgdialect.New()} }
 func (postgres) embedded() bool      { return false }
 
 func (postgres) forUpdate(q *bun.SelectQuery, mode string) *bun.SelectQuery { return q.For(mode) }
+
+// lockedIn makes a list of them first, so that they are looked up one by one: of a
+// subquery the planner may think that it gives much, and read all of the table.
+func (postgres) lockedIn(q *bun.UpdateQuery, column string, rows *bun.SelectQuery) *bun.UpdateQuery {
+	return q.Where("? = ANY (ARRAY(?))", bun.Safe(column), rows.For("UPDATE SKIP LOCKED"))
+}
 
 func (postgres) metadataHas(q *bun.SelectQuery, key, value string) *bun.SelectQuery {
 	return q.Where("metadata @> jsonb_build_object(?::text, ?::text)", key, value)
@@ -195,6 +204,10 @@ func (sqliteDialect) bun() schema.Dialect { return sqlDialect{sqlitedialect.New(
 func (sqliteDialect) embedded() bool      { return true }
 
 func (sqliteDialect) forUpdate(q *bun.SelectQuery, _ string) *bun.SelectQuery { return q }
+
+func (sqliteDialect) lockedIn(q *bun.UpdateQuery, column string, rows *bun.SelectQuery) *bun.UpdateQuery {
+	return q.Where("? IN (?)", bun.Safe(column), rows)
+}
 
 // metadataHas looks for the text of the pair, which is ten times as fast as reading
 // the JSON. It cannot be mistaken: quotes inside of a key or value are masked.

@@ -166,16 +166,40 @@ func (t *Tenant) eventsQuery(f EventFilter, p Page) *bun.SelectQuery {
 	return q.OrderExpr("event.id DESC").Limit(int64(p.limit()))
 }
 
-// UnmatchedEvents gives those of the events that have not been matched yet, in the
-// order of their ids.
-func (t *Tenant) UnmatchedEvents(ctx context.Context, events []models.EventID) ([]*models.Event, error) {
+// ClaimEvents gives those of the events that have not been matched yet and that nobody
+// else has claimed, in the order of their ids. Until then they are the caller's alone;
+// RecordMatches or FreeEvents ends that before.
+func (t *Tenant) ClaimEvents(ctx context.Context, events []models.EventID, now, until time.Time) ([]*models.Event, error) {
 	if len(events) == 0 {
 		return nil, nil
 	}
 	var rows []*models.Event
-	err := t.mine(t.s.db.NewSelect().Model(&rows)).Where("event.id IN (?)", bun.List(events)).
-		Where("event.attend_at IS NOT NULL").OrderExpr("event.id").Scan(ctx)
-	return rows, t.s.err(err)
+	err := t.s.alone(func(db bun.IDB) error { return t.claimQuery(db, events, now, until).Scan(ctx, &rows) })
+	slices.SortFunc(rows, func(a, b *models.Event) int { return cmp.Compare(a.ID, b.ID) })
+	return rows, err
+}
+
+// claimQuery leaves out what another transaction has in hand just now: whoever that is
+// claims it.
+func (t *Tenant) claimQuery(db bun.IDB, events []models.EventID, now, until time.Time) *bun.UpdateQuery {
+	free := t.mine(db.NewSelect().Model((*models.Event)(nil))).Column("id").Where("event.id IN (?)", bun.List(events)).
+		Where("event.attend_at IS NOT NULL").Where("(event.claimed_until IS NULL OR event.claimed_until <= ?)", now)
+	q := db.NewUpdate().Model((*models.Event)(nil)).Set("claimed_until = ?", until).Where("event.workspace_id = ?", t.ws)
+	return t.s.dialect.lockedIn(q, "event.id", free).Returning("*")
+}
+
+// FreeEvents gives up what ClaimEvents has claimed until then, for it came to nothing.
+func (t *Tenant) FreeEvents(ctx context.Context, events []models.EventID, until time.Time) error {
+	if len(events) == 0 {
+		return nil
+	}
+	slices.Sort(events)
+	return t.s.alone(func(db bun.IDB) error {
+		_, err := db.NewUpdate().Model((*models.Event)(nil)).Set("claimed_until = NULL").
+			Where("event.workspace_id = ?", t.ws).Where("event.id IN (?)", bun.List(events)).
+			Where("event.claimed_until = ?", until).Exec(ctx)
+		return err
+	})
 }
 
 // DueEvent names an event that should have been matched by now.
@@ -186,14 +210,16 @@ type DueEvent struct {
 }
 
 // TakeDueEvents gives up to limit events that were to be matched before now, counts
-// another try for each, and lets them be found again a while later. Any number of
-// processes may do it at once: each takes events no other has.
+// another try for each, and lets them be found again a while later. Those that somebody
+// has claimed are left alone. Any number of processes may do it at once: each takes
+// events no other has.
 func (s *Store) TakeDueEvents(ctx context.Context, now time.Time, limit int, again func(tries int) time.Duration) ([]DueEvent, error) {
 	var due []DueEvent
 	err := s.inTx(ctx, func(tx bun.Tx) error {
 		due = nil
 		q := tx.NewSelect().Model((*models.Event)(nil)).Column("workspace_id", "id", "tries").
-			Where("event.attend_at <= ?", now).OrderExpr("event.attend_at").Limit(int64(limit))
+			Where("event.attend_at <= ?", now).Where("(event.claimed_until IS NULL OR event.claimed_until <= ?)", now).
+			OrderExpr("event.attend_at").Limit(int64(limit))
 		if err := s.dialect.forUpdate(q, "UPDATE SKIP LOCKED").Scan(ctx, &due); err != nil || len(due) == 0 {
 			return err
 		}

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"time"
+
 	"github.com/uptrace/bun"
 
 	"github.com/10ex/flows/models"
@@ -30,6 +32,11 @@ func (t *Tenant) ListeningSQL(types []string) string { return t.listeningQuery(t
 
 // EventsSQL is the statement behind Events.
 func (t *Tenant) EventsSQL(f EventFilter, p Page) string { return t.eventsQuery(f, p).String() }
+
+// ClaimSQL is the statement that claims events.
+func (t *Tenant) ClaimSQL(events []models.EventID, now, until time.Time) string {
+	return t.claimQuery(t.s.db, events, now, until).String()
+}
 
 // KnownSQL is the statement that finds events which are there already.
 func (t *Tenant) KnownSQL(external ...string) string {
