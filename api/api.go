@@ -58,12 +58,12 @@ var _ Watcher = (*engine.Hub)(nil)
 
 // Deps are what an API works with.
 type Deps struct {
-	Store      *store.Store         // required
-	Engine     Engine               // required
-	Bus        Bus                  // required
-	Hub        Watcher              // required
-	Connectors *connectors.Registry // required
-	Agents     *agents.Runner       // required
+	Store      *store.Store          // required
+	Engine     Engine                // required
+	Bus        Bus                   // required
+	Hub        Watcher               // required
+	Connectors *connectors.Catalogue // required
+	Agents     *agents.Runner        // required
 	// Redis counts rate limits across processes and spreads revocations. Nil: this
 	// process counts by itself, and readyz does not ask for Redis.
 	Redis *redis.Client
@@ -113,7 +113,7 @@ type API struct {
 	store      *store.Store
 	engine     Engine
 	bus        Bus
-	connectors *connectors.Registry
+	connectors *connectors.Catalogue
 	agents     *agents.Runner
 	gallery    *templates.Gallery
 	redis      *redis.Client

@@ -17,7 +17,7 @@ func (a *API) listConnectors(_ context.Context, in *struct{ ListQuery }) (*conne
 		return nil, err
 	}
 	out := page[connectors.Spec]{Items: []connectors.Spec{}}
-	for _, spec := range a.connectors.Specs() {
+	for _, spec := range a.connectors.BuiltIn().Specs() {
 		switch {
 		case spec.Slug <= after:
 		case len(out.Items) == in.Limit:
@@ -38,9 +38,12 @@ type ConnectorPath struct {
 
 type connectorAnswer struct{ Body connectors.Spec }
 
-func (a *API) getConnector(_ context.Context, in *ConnectorPath) (*connectorAnswer, error) {
-	c, ok := a.connectors.Lookup(in.Slug)
-	if !ok {
+func (a *API) getConnector(ctx context.Context, in *ConnectorPath) (*connectorAnswer, error) {
+	c, ok, err := a.connectors.Find(ctx, string(workspace(ctx)), in.Slug)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
 		return nil, models.ErrNotFound
 	}
 	return &connectorAnswer{c.Spec()}, nil
@@ -55,7 +58,11 @@ type testActionRequest struct {
 }
 
 func (a *API) testAction(ctx context.Context, in *testActionRequest) (*testAnswer, error) {
-	if _, ok := a.connectors.Action(in.Slug, in.Action); !ok {
+	_, ok, err := a.connectors.Action(ctx, string(workspace(ctx)), in.Slug, in.Action)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
 		return nil, models.ErrNotFound
 	}
 	req := a.testCall(ctx)

@@ -79,14 +79,6 @@ type hubNotifier struct{ *engine.Hub }
 
 func (h hubNotifier) Notify(_ context.Context, n []engine.Notice) { h.Publish(n) }
 
-type catalogue struct{ *connectors.Registry }
-
-func (c catalogue) HasConnector(slug string) bool { _, ok := c.Lookup(slug); return ok }
-func (c catalogue) HasAction(slug, action string) bool {
-	_, ok := c.Action(slug, action)
-	return ok
-}
-
 // each runs test on every database.
 func each(t *testing.T, o options, test func(t *testing.T, b *bundle)) {
 	t.Helper()
@@ -102,7 +94,7 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(guarded))
 	require.NoError(t, err)
 	b.engine, err = engine.New(engine.Deps{
-		Store: s, Clock: clock.System{}, Enqueuer: noQueue{}, Notifier: hubNotifier{b.hub}, Catalogue: catalogue{registry},
+		Store: s, Clock: clock.System{}, Enqueuer: noQueue{}, Notifier: hubNotifier{b.hub}, Catalogue: connectors.NewCatalogue(registry, nil),
 		Log: testkit.Logger(t),
 	}, engine.Config{})
 	require.NoError(t, err)
@@ -115,7 +107,7 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 	runner, err := agents.New(agents.Deps{Egress: guarded})
 	require.NoError(t, err)
 	deps := Deps{
-		Store: s, Engine: b.engine, Bus: b.bus, Hub: b.hub, Connectors: registry, Agents: runner, Redis: o.redis,
+		Store: s, Engine: b.engine, Bus: b.bus, Hub: b.hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Redis: o.redis,
 		Log: testkit.Logger(t), Version: "1.2.3",
 	}
 	if o.engine != nil {

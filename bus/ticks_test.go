@@ -32,11 +32,13 @@ type calendar struct {
 
 type noDeliveries struct{}
 
-func (noDeliveries) Enqueue(context.Context, []engine.Delivery)     {}
-func (noDeliveries) Notify(context.Context, []engine.Notice)        {}
-func (noDeliveries) EnqueueJobs(context.Context, []tasks.Job)       {}
-func (noDeliveries) HasConnector(connector string) bool             { return connector == "core" }
-func (noDeliveries) HasAction(connector string, action string) bool { return action == "set" }
+func (noDeliveries) Enqueue(context.Context, []engine.Delivery) {}
+func (noDeliveries) Notify(context.Context, []engine.Notice)    {}
+func (noDeliveries) EnqueueJobs(context.Context, []tasks.Job)   {}
+
+func (noDeliveries) Knows(_ context.Context, _, connector string, actions []string) (known bool, missing []string, err error) {
+	return connector == "core", slices.DeleteFunc(slices.Clone(actions), func(a string) bool { return a == "set" }), nil
+}
 
 func eachCalendar(t *testing.T, test func(t *testing.T, c *calendar)) {
 	t.Helper()

@@ -113,7 +113,11 @@ func (r *Registry) Do(ctx context.Context, slug string, req Request) (Response, 
 	if err := r.ValidateInput(slug, req.Action, req.Input); err != nil {
 		return Response{}, err
 	}
-	resp, err := r.connectors[slug].Do(ctx, req)
+	return do(ctx, r.connectors[slug], req)
+}
+
+func do(ctx context.Context, c Connector, req Request) (Response, error) {
+	resp, err := c.Do(ctx, req)
 	if err != nil {
 		return Response{}, err
 	}

@@ -41,8 +41,10 @@ type noBus struct{ api.Bus }
 
 func (nobody) Enqueue(context.Context, []engine.Delivery) {}
 func (nobody) Notify(context.Context, []engine.Notice)    {}
-func (nobody) HasConnector(string) bool                   { return false }
-func (nobody) HasAction(string, string) bool              { return false }
+
+func (nobody) Knows(context.Context, string, string, []string) (known bool, missing []string, err error) {
+	return false, nil, nil
+}
 
 // openAPI gives the document that the API serves.
 func openAPI(t *testing.T) map[string]any {
@@ -56,7 +58,7 @@ func openAPI(t *testing.T) map[string]any {
 	require.NoError(t, err)
 	runner, err := agents.New(agents.Deps{Egress: guarded})
 	require.NoError(t, err)
-	served, err := api.New(api.Deps{Store: s, Engine: e, Bus: noBus{}, Hub: engine.NewHub(), Connectors: registry, Agents: runner}, api.Config{})
+	served, err := api.New(api.Deps{Store: s, Engine: e, Bus: noBus{}, Hub: engine.NewHub(), Connectors: connectors.NewCatalogue(registry, nil), Agents: runner}, api.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, served.Shutdown(context.Background()))

@@ -52,6 +52,10 @@ func (e *Engine) unknown(ctx context.Context, ws models.WorkspaceID, g *models.G
 			return nil, err
 		}
 	}
+	offered, err := e.offered(ctx, ws, g)
+	if err != nil {
+		return nil, err
+	}
 	var errs []models.FieldError
 	add := func(i int, field, msg string) {
 		errs = append(errs, models.FieldError{Loc: []any{"graph", "steps", i, field}, Msg: msg, Type: "unknown"})
@@ -61,11 +65,41 @@ func (e *Engine) unknown(ctx context.Context, ws models.WorkspaceID, g *models.G
 		case s.Type == models.StepTypeAgent && s.Agent != "" && !slices.Contains(known, s.Agent):
 			add(i, "agent", fmt.Sprintf("there is no agent %q", s.Agent))
 		case s.Type != models.StepTypeConnector || s.Connector == "":
-		case !e.deps.Catalogue.HasConnector(s.Connector):
+		case !offered[s.Connector].known:
 			add(i, "connector", fmt.Sprintf("there is no connector %q", s.Connector))
-		case s.Action != "" && !e.deps.Catalogue.HasAction(s.Connector, s.Action):
+		case s.Action != "" && slices.Contains(offered[s.Connector].missing, s.Action):
 			add(i, "action", fmt.Sprintf("connector %q has no action %q", s.Connector, s.Action))
 		}
 	}
 	return errs, nil
+}
+
+// offer is what a connector has of what a graph asks of it.
+type offer struct {
+	asked   []string
+	known   bool
+	missing []string
+}
+
+// offered asks once for each connector of a graph.
+func (e *Engine) offered(ctx context.Context, ws models.WorkspaceID, g *models.Graph) (map[string]offer, error) {
+	found := map[string]offer{}
+	for _, s := range g.Steps {
+		if s.Type != models.StepTypeConnector || s.Connector == "" {
+			continue
+		}
+		o := found[s.Connector]
+		if s.Action != "" && !slices.Contains(o.asked, s.Action) {
+			o.asked = append(o.asked, s.Action)
+		}
+		found[s.Connector] = o
+	}
+	for slug, o := range found {
+		var err error
+		if o.known, o.missing, err = e.deps.Catalogue.Knows(ctx, string(ws), slug, o.asked); err != nil {
+			return nil, err
+		}
+		found[slug] = o
+	}
+	return found, nil
 }

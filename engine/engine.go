@@ -32,10 +32,11 @@ type Notifier interface {
 	Notify(ctx context.Context, notices []Notice)
 }
 
-// Catalogue knows which actions of which connectors exist.
+// Catalogue knows which actions of which connectors exist in a workspace.
 type Catalogue interface {
-	HasConnector(connector string) bool
-	HasAction(connector, action string) bool
+	// Knows tells whether there is a connector, and which of the actions it does not
+	// have. An error says that it cannot be told now.
+	Knows(ctx context.Context, workspace, connector string, actions []string) (known bool, missing []string, err error)
 }
 
 // Delivery is one hint that something can be done.

@@ -61,8 +61,9 @@ func (silent) Notify(context.Context, []engine.Notice) {}
 
 type catalogue struct{}
 
-func (catalogue) HasConnector(c string) bool { return c == "core" }
-func (catalogue) HasAction(c, a string) bool { return c == "core" && (a == "set" || a == "fail") }
+func (catalogue) Knows(_ context.Context, _, connector string, actions []string) (known bool, missing []string, err error) {
+	return connector == "core", slices.DeleteFunc(slices.Clone(actions), func(a string) bool { return a == "set" || a == "fail" }), nil
+}
 
 func each(t *testing.T, test func(t *testing.T, b *bundle)) {
 	t.Helper()

@@ -56,14 +56,6 @@ type product struct {
 	events *scheduler.BusSweep
 }
 
-type catalogue struct{ *connectors.Registry }
-
-func (c catalogue) HasConnector(slug string) bool { _, ok := c.Lookup(slug); return ok }
-func (c catalogue) HasAction(slug, action string) bool {
-	_, ok := c.Action(slug, action)
-	return ok
-}
-
 type notifier struct{ *engine.Hub }
 
 func (n notifier) Notify(_ context.Context, notices []engine.Notice) { n.Publish(notices) }
@@ -87,13 +79,13 @@ func newProduct(t *testing.T, s *store.Store) *product {
 	t.Cleanup(deliverer.Close)
 	hub := engine.NewHub()
 	p.engine, err = engine.New(engine.Deps{
-		Store: s, Clock: p.clock, Enqueuer: deliverer, Notifier: notifier{hub}, Catalogue: catalogue{registry}, Log: log,
+		Store: s, Clock: p.clock, Enqueuer: deliverer, Notifier: notifier{hub}, Catalogue: connectors.NewCatalogue(registry, nil), Log: log,
 	}, engine.Config{})
 	require.NoError(t, err)
 	p.bus, err = bus.New(bus.Deps{Store: s, Engine: p.engine, Clock: p.clock, Jobs: deliverer, Egress: outside, Log: log}, bus.Config{})
 	require.NoError(t, err)
 	w, err := worker.New(worker.Deps{
-		Engine: p.engine, Connectors: registry, Agents: runner, Broker: b, Log: log,
+		Engine: p.engine, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Broker: b, Log: log,
 		AgentFunc: func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error) {
 			return s.For(ws).Agent(ctx, slug)
 		},
@@ -101,7 +93,7 @@ func newProduct(t *testing.T, s *store.Store) *product {
 	}, worker.Config{})
 	require.NoError(t, err)
 	p.api, err = api.New(api.Deps{
-		Store: s, Engine: p.engine, Bus: p.bus, Hub: hub, Connectors: registry, Agents: runner, Clock: p.clock, Log: log,
+		Store: s, Engine: p.engine, Bus: p.bus, Hub: hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Clock: p.clock, Log: log,
 	}, api.Config{RateLimit: 1_000_000})
 	require.NoError(t, err)
 	p.sweep, p.events = scheduler.NewSweep(p.engine, log, nil, scheduler.SweepConfig{}), scheduler.NewBusSweep(p.bus, log, nil, scheduler.SweepConfig{})

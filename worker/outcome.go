@@ -95,12 +95,22 @@ func (w *Worker) call(ctx context.Context, work *engine.Work) (connectors.Respon
 	}
 	switch work.Step.Type {
 	case models.StepTypeConnector:
-		return w.deps.Connectors.Do(ctx, work.Step.Connector, req)
+		return w.callConnector(ctx, work, req)
 	case models.StepTypeAgent:
 		return w.callAgent(ctx, work, req)
 	case models.StepTypeBranch, models.StepTypeWait:
 	}
 	return connectors.Response{}, fmt.Errorf("a step of type %q is not for workers", work.Step.Type)
+}
+
+func (w *Worker) callConnector(ctx context.Context, work *engine.Work, req connectors.Request) (connectors.Response, error) {
+	if err := patiently(ctx, func() error { // of the workspace's own, the database knows
+		_, _, err := w.deps.Connectors.Find(ctx, req.WorkspaceID, work.Step.Connector)
+		return err
+	}); err != nil {
+		return connectors.Response{}, err
+	}
+	return w.deps.Connectors.Do(ctx, work.Step.Connector, req)
 }
 
 func (w *Worker) callAgent(ctx context.Context, work *engine.Work, req connectors.Request) (connectors.Response, error) {
@@ -130,8 +140,13 @@ func (w *Worker) callAgent(ctx context.Context, work *engine.Work, req connector
 func (w *Worker) beginEffect(ctx context.Context, work *engine.Work) error {
 	repeatable := true
 	if work.Step.Type == models.StepTypeConnector {
-		action, known := w.deps.Connectors.Action(work.Step.Connector, work.Step.Action)
-		repeatable = known && action.Idempotent
+		if err := patiently(ctx, func() error {
+			action, known, err := w.deps.Connectors.Action(ctx, string(work.Ref.Workspace), work.Step.Connector, work.Step.Action)
+			repeatable = known && action.Idempotent
+			return err
+		}); err != nil {
+			return err
+		}
 	}
 	return patiently(ctx, func() error { return w.deps.Engine.BeginEffect(ctx, work.Lease, repeatable) })
 }

@@ -249,7 +249,7 @@ func newBenchWith(t *testing.T, url string, cfg worker.Config, with func(*worker
 	runner, err := agents.New(agents.Deps{Egress: outside})
 	require.NoError(t, err)
 	deps := worker.Deps{
-		Engine: b.engine, Connectors: registry, Agents: runner, Broker: b.broker, Log: log,
+		Engine: b.engine, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Broker: b.broker, Log: log,
 		AgentFunc: func(_ context.Context, _ models.WorkspaceID, slug string) (*models.Agent, error) {
 			if a := b.agents[slug]; a != nil {
 				return a, nil

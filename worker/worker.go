@@ -42,7 +42,7 @@ var _ Engine = (*engine.Engine)(nil)
 // Tracer.
 type Deps struct {
 	Engine     Engine
-	Connectors *connectors.Registry
+	Connectors *connectors.Catalogue
 	Agents     *agents.Runner
 	// AgentFunc looks an agent up in a workspace; models.ErrNotFound if there is
 	// none.

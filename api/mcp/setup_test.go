@@ -55,14 +55,6 @@ type notifier struct{ *engine.Hub }
 
 func (n notifier) Notify(_ context.Context, list []engine.Notice) { n.Publish(list) }
 
-type catalogue struct{ *connectors.Registry }
-
-func (c catalogue) HasConnector(slug string) bool { _, ok := c.Lookup(slug); return ok }
-func (c catalogue) HasAction(slug, action string) bool {
-	_, ok := c.Action(slug, action)
-	return ok
-}
-
 // bundle is an API with a door for MCP that listens on a port of its own.
 type bundle struct {
 	store *store.Store
@@ -89,7 +81,7 @@ func setup(t *testing.T, s *store.Store, cfg api.Config) *bundle {
 	b := &bundle{store: s, http: &http.Client{Transport: &http.Transport{}}}
 	hub := engine.NewHub()
 	e, err := engine.New(engine.Deps{
-		Store: s, Clock: clock.System{}, Enqueuer: noQueue{}, Notifier: notifier{hub}, Catalogue: catalogue{registry}, Log: testkit.Logger(t),
+		Store: s, Clock: clock.System{}, Enqueuer: noQueue{}, Notifier: notifier{hub}, Catalogue: connectors.NewCatalogue(registry, nil), Log: testkit.Logger(t),
 	}, engine.Config{})
 	require.NoError(t, err)
 	b.bus, err = bus.New(bus.Deps{Store: s, Engine: e, Clock: clock.System{}, Jobs: b, Log: testkit.Logger(t)}, bus.Config{})
@@ -97,7 +89,7 @@ func setup(t *testing.T, s *store.Store, cfg api.Config) *bundle {
 	runner, err := agents.New(agents.Deps{Egress: guarded})
 	require.NoError(t, err)
 	served, err := api.New(api.Deps{
-		Store: s, Engine: e, Bus: b.bus, Hub: hub, Connectors: registry, Agents: runner, Log: testkit.Logger(t),
+		Store: s, Engine: e, Bus: b.bus, Hub: hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Log: testkit.Logger(t),
 	}, cfg)
 	require.NoError(t, err)
 	door, err := New(served, "1.2.3")

@@ -62,7 +62,7 @@ type app struct {
 	bus       *bus.Bus          // 6: brings events to triggers
 	courier   *worker.Courier   // 6: sends webhooks; nil without a worker
 	egress    *egress.Client    // 7: the way outside
-	registry  *connectors.Registry
+	catalogue *connectors.Catalogue
 	agents    *agents.Runner
 	worker    *worker.Worker // 8: does steps; nil without the role
 	server    server         // 9: HTTP
@@ -152,18 +152,18 @@ func (a *app) openEngine(context.Context) (err error) {
 	registerTaskMetrics(a.metrics, client)
 	a.deliverer = worker.NewDeliverer(client, a.broker, a.clock, a.log) //nolint:contextcheck // it lives on when the start is over
 	a.hub = engine.NewHub()
-	if a.registry, err = a.connectors(); err != nil {
+	if a.catalogue, err = a.connectors(); err != nil {
 		return err
 	}
 	a.engine, err = engine.New(engine.Deps{ //nolint:contextcheck // it lives on when the start is over
 		Store: a.store, Clock: a.clock, Enqueuer: a.deliverer, Jobs: a.deliverer, Notifier: notifier{a.hub, a.broker},
-		Catalogue: catalogue{a.registry}, Log: a.log,
+		Catalogue: a.catalogue, Log: a.log,
 	}, engine.Config{})
 	return err
 }
 
-// connectors is the list of all connectors.
-func (a *app) connectors() (r *connectors.Registry, err error) {
+// connectors is the list of all connectors that are built in.
+func (a *app) connectors() (c *connectors.Catalogue, err error) {
 	private := a.cfg.AllowPrivate != nil && *a.cfg.AllowPrivate
 	outbound := egress.Config{AllowPrivate: private, UserAgent: "flows/" + version}
 	if a.tracer != nil {
@@ -172,10 +172,14 @@ func (a *app) connectors() (r *connectors.Registry, err error) {
 	if a.egress, err = egress.New(outbound); err != nil {
 		return nil, err
 	}
-	return connectors.NewRegistry(
+	builtIn, err := connectors.NewRegistry(
 		core.Connector{},
 		http.New(a.egress),
 	)
+	if err != nil {
+		return nil, err
+	}
+	return connectors.NewCatalogue(builtIn, nil), nil
 }
 
 func (a *app) openOutside(context.Context) (err error) {
@@ -188,7 +192,7 @@ func (a *app) openWorker(context.Context) (err error) {
 		return nil
 	}
 	a.worker, err = worker.New(worker.Deps{
-		Engine: a.engine, Connectors: a.registry, Agents: a.agents,
+		Engine: a.engine, Connectors: a.catalogue, Agents: a.agents,
 		AgentFunc: func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error) {
 			return a.store.For(ws).Agent(ctx, slug)
 		},
@@ -344,20 +348,3 @@ func (a *app) close(ctx context.Context) {
 	}
 	a.closeTracing(ctx)
 }
-
-// catalogue tells the engine which actions there are.
-type catalogue struct{ *connectors.Registry }
-
-// HasConnector tells whether there is a connector of that name.
-func (c catalogue) HasConnector(connector string) bool {
-	_, ok := c.Lookup(connector)
-	return ok
-}
-
-// HasAction tells whether the connector has the action.
-func (c catalogue) HasAction(connector, action string) bool {
-	_, ok := c.Action(connector, action)
-	return ok
-}
-
-var _ engine.Catalogue = catalogue{}

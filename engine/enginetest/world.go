@@ -68,19 +68,10 @@ type noWatchers struct{}
 
 func (noWatchers) Notify(context.Context, []engine.Notice) {}
 
-// catalogue is that of the product, so that a scenario cannot name what is not
-// there.
-type catalogue struct{ *connectors.Registry }
-
-func (c catalogue) HasConnector(slug string) bool { _, ok := c.Lookup(slug); return ok }
-
-func (c catalogue) HasAction(slug, action string) bool {
-	_, ok := c.Action(slug, action)
-	return ok
-}
-
 func newWorld(t *testing.T, s *store.Store) *world {
 	t.Helper()
+	// The connectors are those of the product, so that a scenario cannot name what is
+	// not there.
 	registry, err := connectors.NewRegistry(core.Connector{}, http.New(nil)) // it is asked what there is, never to do it
 	require.NoError(t, err)
 	w := &world{
@@ -89,7 +80,7 @@ func newWorld(t *testing.T, s *store.Store) *world {
 		ws:    models.WorkspaceID(ids.New(models.WorkspacePrefix)), wf: models.WorkflowID(ids.New(models.WorkflowPrefix)),
 	}
 	w.engine, err = engine.New(engine.Deps{
-		Store: s, Clock: w.clock, Enqueuer: w.queue, Jobs: &w.jobs, Notifier: noWatchers{}, Catalogue: catalogue{registry},
+		Store: s, Clock: w.clock, Enqueuer: w.queue, Jobs: &w.jobs, Notifier: noWatchers{}, Catalogue: connectors.NewCatalogue(registry, nil),
 	}, engine.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.engine.Close(context.Background())) })

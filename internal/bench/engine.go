@@ -48,8 +48,9 @@ func (e *endings) expect(run models.RunID) <-chan struct{} {
 
 type anyAction struct{}
 
-func (anyAction) HasConnector(string) bool      { return true }
-func (anyAction) HasAction(string, string) bool { return true }
+func (anyAction) Knows(context.Context, string, string, []string) (known bool, missing []string, err error) {
+	return true, nil, nil
+}
 
 // engineAlone runs graphs of several lengths through the engine and the database
 // without queue or network, to see what a step costs there and whether it grows.
