@@ -18,7 +18,9 @@ import (
 	"github.com/10ex/flows/bus"
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
+	"github.com/10ex/flows/connectors/googlesheets"
 	"github.com/10ex/flows/connectors/http"
+	"github.com/10ex/flows/connectors/slack"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/broker"
 	"github.com/10ex/flows/internal/clock"
@@ -175,6 +177,8 @@ func (a *app) connectors() (c *connectors.Catalogue, err error) {
 	builtIn, err := connectors.NewRegistry(
 		core.Connector{},
 		http.New(a.egress),
+		slack.New(a.egress),
+		googlesheets.New(a.egress),
 	)
 	if err != nil {
 		return nil, err

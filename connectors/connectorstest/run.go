@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +29,12 @@ type Case struct {
 	// Peer is the server the input points to, nil if there is none. Run forgets
 	// what it received and then holds it to carry the key in every request.
 	Peer *Peer
+	// Connect makes the connection that the action is done through, given the address
+	// of a peer; nil where it takes none. Run then checks what a connection is owed.
+	Connect func(url string) *connectors.Connection
+	// ReadsFirst says that the action looks before it acts: GET requests may come
+	// before leave is asked.
+	ReadsFirst bool
 }
 
 // Hanging is an action that cannot end by itself.
@@ -35,6 +43,8 @@ type Hanging struct {
 	Input  string
 	// Arrived is closed when the peer has the request; nil when nothing is sent.
 	Arrived <-chan struct{}
+	// Connection is what it is done through; nil where it takes none.
+	Connection *connectors.Connection
 }
 
 const (
@@ -46,7 +56,8 @@ const (
 // Run checks c against the contract: its spec is complete; every action has a
 // case; outputs fit their schemas; errors are classified and readable; the same
 // key is sent on every attempt; no effect happens without leave; a context that
-// ends is obeyed. The connector must not be in use elsewhere meanwhile.
+// ends is obeyed; secrets go to the hosts of the connection alone and are shown to
+// nobody. The connector must not be in use elsewhere meanwhile.
 func Run(t *testing.T, c connectors.Connector, cases []Case, hanging ...Hanging) {
 	t.Helper()
 	registry, err := connectors.NewRegistry(c)
@@ -61,6 +72,9 @@ func Run(t *testing.T, c connectors.Connector, cases []Case, hanging ...Hanging)
 			action, known := registry.Action(spec.Slug, tc.Action)
 			require.True(t, known, "no such action")
 			runCase(t, registry, spec.Slug, action, tc)
+			if tc.Connect != nil && tc.WantCode == "" {
+				checkConnection(t, registry, spec, tc)
+			}
 		})
 	}
 	for _, a := range spec.Actions {
@@ -82,15 +96,16 @@ func runCase(t *testing.T, registry *connectors.Registry, slug string, action co
 			tc.Peer.Reset()
 		}
 		began := 0
-		req := request(tc.Action, tc.Input, attempt)
+		req := tc.request(attempt)
 		req.BeforeEffect = func(context.Context) error {
 			if tc.Peer != nil {
-				require.Empty(t, tc.Peer.Received(), "an effect came before leave was asked")
+				require.Empty(t, tc.effects(), "an effect came before leave was asked")
 			}
 			began++
 			return nil
 		}
 		resp, err := registry.Do(t.Context(), slug, req)
+		requireNoSecret(t, req.Connection, resp.Output, err)
 		if tc.WantCode != "" {
 			requireError(t, err, tc.WantCode, tc.WantRetryable)
 		} else {
@@ -101,7 +116,7 @@ func runCase(t *testing.T, registry *connectors.Registry, slug string, action co
 			continue
 		}
 		keys := tc.Peer.Keys()
-		if len(keys) > 0 && !action.NoEffect {
+		if len(tc.effects()) > 0 && !action.NoEffect {
 			require.Positive(t, began, "BeforeEffect was not called")
 		}
 		for _, k := range keys {
@@ -120,7 +135,7 @@ func refuseLeave(t *testing.T, registry *connectors.Registry, slug string, actio
 	}
 	tc.Peer.Reset()
 	lost := errors.New("the lease is lost")
-	req := request(tc.Action, tc.Input, 1)
+	req := tc.request(1)
 	asked := false
 	req.BeforeEffect = func(context.Context) error { asked = true; return lost }
 	_, err := registry.Do(t.Context(), slug, req)
@@ -128,7 +143,7 @@ func refuseLeave(t *testing.T, registry *connectors.Registry, slug string, actio
 	if asked {
 		require.ErrorIs(t, err, lost)
 	}
-	require.Empty(t, tc.Peer.Received(), "an effect happened without leave")
+	require.Empty(t, tc.effects(), "an effect happened without leave")
 }
 
 func endedContext(t *testing.T, registry *connectors.Registry, slug string, tc Case) {
@@ -138,7 +153,7 @@ func endedContext(t *testing.T, registry *connectors.Registry, slug string, tc C
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := registry.Do(ctx, slug, request(tc.Action, tc.Input, 1))
+	_, err := registry.Do(ctx, slug, tc.request(1))
 	require.Error(t, err, "an ended context must be obeyed")
 	if tc.Peer != nil {
 		require.Empty(t, tc.Peer.Received(), "an effect happened after the context had ended")
@@ -150,7 +165,9 @@ func runHanging(t *testing.T, c connectors.Connector, h Hanging) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		_, err := c.Do(ctx, request(h.Action, h.Input, 1))
+		req := request(h.Action, h.Input, 1)
+		req.Connection = h.Connection
+		_, err := c.Do(ctx, req)
 		done <- err
 	}()
 	if h.Arrived != nil {
@@ -170,6 +187,23 @@ func runHanging(t *testing.T, c connectors.Connector, h Hanging) {
 	case <-time.After(stopLimit):
 		require.FailNow(t, "the action went on after its context had ended")
 	}
+}
+
+// effects lists what the peer received that may have changed something.
+func (tc Case) effects() []Received {
+	received := tc.Peer.Received()
+	if tc.ReadsFirst {
+		received = slices.DeleteFunc(received, func(r Received) bool { return r.Method == http.MethodGet })
+	}
+	return received
+}
+
+func (tc Case) request(attempt int) connectors.Request {
+	req := request(tc.Action, tc.Input, attempt)
+	if tc.Connect != nil {
+		req.Connection = tc.Connect(address(tc.Peer))
+	}
+	return req
 }
 
 func request(action, input string, attempt int) connectors.Request {
