@@ -193,7 +193,7 @@ func TestModelsHaveTheColumnsOfTheirTables(t *testing.T) {
 	t.Parallel()
 	rows := []any{
 		models.Workspace{}, models.APIKey{}, models.Workflow{}, models.Version{}, models.Agent{}, models.Run{}, models.Step{},
-		models.StepAttempt{}, models.RunEvent{}, models.Wait{}, models.IdempotencyKey{},
+		models.StepAttempt{}, models.RunLog{}, models.Wait{}, models.IdempotencyKey{},
 		models.Event{}, models.Match{}, models.Trigger{}, models.TriggerKey{}, models.Tick{},
 		models.Delivery{}, models.DeliveryAttempt{}, models.Template{},
 	}

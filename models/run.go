@@ -139,15 +139,31 @@ type StepAttempt struct {
 
 // RunEvent is one line of a run's log. Seq counts from 1 without gaps.
 type RunEvent struct {
-	bun.BaseModel `bun:"table:run_events"`
+	WorkspaceID WorkspaceID
+	RunID       RunID
+	Seq         int64
+	Type        RunEventType
+	StepID      string // empty for lines about the run itself
+	At          time.Time
+	Data        json.RawMessage
+}
 
-	WorkspaceID WorkspaceID     `bun:"workspace_id,pk"`
-	RunID       RunID           `bun:"run_id,pk"`
-	Seq         int64           `bun:"seq,pk"`
-	Type        RunEventType    `bun:"type"`
-	StepID      string          `bun:"step_id"`
-	At          time.Time       `bun:"at"`
-	Data        json.RawMessage `bun:"data,type:json,nullzero"`
+// RunLog is the lines of a run's log that one transaction wrote, as they are kept.
+type RunLog struct {
+	bun.BaseModel `bun:"table:run_log"`
+
+	WorkspaceID WorkspaceID `bun:"workspace_id,pk"`
+	RunID       RunID       `bun:"run_id,pk"`
+	Seq         int64       `bun:"seq,pk"` // of the last line
+	At          time.Time   `bun:"at"`
+	Lines       []RunLine   `bun:"lines,type:json"`
+}
+
+// RunLine is what a RunEvent says besides when, in which run and at which place.
+type RunLine struct {
+	Type   RunEventType    `json:"type"`
+	StepID string          `json:"step,omitempty"`
+	Data   json.RawMessage `json:"data,omitempty"`
 }
 
 // RunEventType names what a line of the log tells.

@@ -81,7 +81,7 @@ func TestOldRunsArePrunedOnceByManyProcesses(t *testing.T) {
 		}
 		// One who finds the rest taken stops; whoever took it goes on.
 		require.EqualValues(t, old-1, total.Load())
-		for table, perRun := range map[string]int{"runs": 1, "steps": 2, "step_attempts": 1, "run_events": 1, "waits": 1} {
+		for table, perRun := range map[string]int{"runs": 1, "steps": 2, "step_attempts": 1, "run_log": 1, "waits": 1} {
 			require.EqualValues(t, perRun*len(kept), count(t, s, table), table)
 		}
 		for _, r := range kept {

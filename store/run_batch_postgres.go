@@ -397,20 +397,18 @@ var stepFields = []field[models.Step]{
 	fieldOf("wake_at", "timestamptz", func(s *models.Step) *time.Time { return s.WakeAt }),
 }
 
-var eventFields = []field[models.RunEvent]{
-	fieldOf("workspace_id", "text", func(e *models.RunEvent) string { return string(e.WorkspaceID) }),
-	fieldOf("run_id", "text", func(e *models.RunEvent) string { return string(e.RunID) }),
-	fieldOf("seq", "bigint", func(e *models.RunEvent) int64 { return e.Seq }),
-	fieldOf("type", "text", func(e *models.RunEvent) string { return string(e.Type) }),
-	fieldOf("step_id", "text", func(e *models.RunEvent) string { return e.StepID }),
-	fieldOf("at", "timestamptz", func(e *models.RunEvent) time.Time { return e.At }),
-	jsonField("data", "json", func(e *models.RunEvent) json.RawMessage { return e.Data }),
+var logFields = []field[models.RunLog]{
+	fieldOf("workspace_id", "text", func(l *models.RunLog) string { return string(l.WorkspaceID) }),
+	fieldOf("run_id", "text", func(l *models.RunLog) string { return string(l.RunID) }),
+	fieldOf("seq", "bigint", func(l *models.RunLog) int64 { return l.Seq }),
+	fieldOf("at", "timestamptz", func(l *models.RunLog) time.Time { return l.At }),
+	jsonField("lines", "json", func(l *models.RunLog) json.RawMessage { return marshalled(&l.Lines) }),
 }
 
 var (
-	insertRuns   = insertSQL("runs", runFields)
-	insertSteps  = insertSQL("steps", stepFields)
-	insertEvents = insertSQL("run_events", eventFields)
+	insertRuns  = insertSQL("runs", runFields)
+	insertSteps = insertSQL("steps", stepFields)
+	insertLog   = insertSQL("run_log", logFields)
 
 	updatedRun  = only(runFields, append([]string{"workspace_id", "id"}, runMutable...))
 	updatedStep = only(stepFields, append([]string{"workspace_id", "run_id", "step_id", "iteration", "input"}, stepMutable...))
@@ -499,7 +497,7 @@ func (b *arrayBatch) save(ctx context.Context, c *Changes) error {
 		queue(q, updateRuns, updatedRun, c.Runs)
 		queue(q, insertSteps, stepFields, c.NewSteps)
 		queue(q, updateSteps, updatedStep, c.Steps)
-		queue(q, insertEvents, eventFields, c.Events)
+		queue(q, insertLog, logFields, bunches(c.Events))
 	}
 	reads := map[int]readRows{}
 	heard := queueBusEvents(q, reads, c)

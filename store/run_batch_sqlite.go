@@ -91,7 +91,7 @@ func (b valuesBatch) save(ctx context.Context, c *Changes) error {
 	if err := saveRare(ctx, b.tx, c); err != nil {
 		return err
 	}
-	if err := insertAll(ctx, b.tx, c.Events); err != nil {
+	if err := insertAll(ctx, b.tx, bunches(c.Events)); err != nil {
 		return err
 	}
 	return b.saveBusEvents(ctx, c)

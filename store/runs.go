@@ -147,14 +147,6 @@ func createdBetween(q *bun.SelectQuery, after, before *time.Time, seen string) *
 	return q
 }
 
-// RunEvents gives the log of a run, oldest first, from the line that follows after.
-func (t *Tenant) RunEvents(ctx context.Context, run models.RunID, after int64, limit int) ([]*models.RunEvent, error) {
-	var rows []*models.RunEvent
-	err := t.mine(t.s.db.NewSelect().Model(&rows)).Where("run_event.run_id = ?", run).Where("run_event.seq > ?", after).
-		OrderExpr("run_event.seq").Limit(int64(Page{Limit: limit}.limit())).Scan(ctx)
-	return rows, t.s.err(err)
-}
-
 // Steps gives the steps of a run, without iterations, in the order of their first
 // start; those that never started come last.
 func (t *Tenant) Steps(ctx context.Context, run models.RunID) ([]*models.Step, error) {
