@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/internal/share"
 )
 
 // window is what the rate limit is counted over.
@@ -33,16 +34,16 @@ type verdict struct {
 // is whole again, by its share of the window, and full may not be further away
 // than the window.
 func decide(now, full time.Time, limit int) (verdict, time.Time) {
-	share := window / time.Duration(limit)
+	one := window / time.Duration(limit)
 	if full.Before(now) {
 		full = now
 	}
-	next := full.Add(share)
+	next := full.Add(one)
 	if over := next.Sub(now) - window; over > 0 {
 		return verdict{reset: full.Sub(now), retryAfter: over}, full
 	}
 	left := window - next.Sub(now)
-	return verdict{allowed: true, remaining: int(left / share), reset: next.Sub(now)}, next
+	return verdict{allowed: true, remaining: int(left / one), reset: next.Sub(now)}, next
 }
 
 // localLimiter counts in this process. It may be used concurrently.
@@ -91,11 +92,11 @@ func (l *localLimiter) forgetWhole(now time.Time) {
 	}
 }
 
-// takeScript is decide, in Redis and by its clock, so that all processes count
-// together.
+// takeScript is decide for several requests at once, in Redis and by its clock, so
+// that all processes count together.
 //
-//	KEYS 1: the counter. ARGV 1: window, 2: limit; all in microseconds.
-//	Answer: allowed, full - now, over.
+//	KEYS 1: the counter. ARGV 1: window, 2: limit, 3: requests; times in microseconds.
+//	Answer: how many are allowed, full - now before them.
 var takeScript = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -103,12 +104,29 @@ local window, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local share = math.floor(window / limit)
 local full = tonumber(redis.call('GET', KEYS[1]) or now)
 if full < now then full = now end
-local nxt = full + share
-local over = nxt - now - window
-if over > 0 then return {0, full - now, over} end
-redis.call('SET', KEYS[1], string.format('%.0f', nxt), 'PX', math.ceil((nxt - now) / 1000) + 1)
-return {1, nxt - now, 0}
+local allowed = math.min(tonumber(ARGV[3]), math.max(0, math.floor((now + window - full) / share)))
+if allowed > 0 then
+  local nxt = full + allowed * share
+  redis.call('SET', KEYS[1], string.format('%.0f', nxt), 'PX', math.ceil((nxt - now) / 1000) + 1)
+end
+return {allowed, full - now}
 `)
+
+// verdicts is what each of n requests hears when allowed of them are, and full was so
+// far away before.
+func verdicts(n, allowed int, full time.Duration, limit int) []verdict {
+	one := window / time.Duration(limit)
+	out := make([]verdict, n)
+	for i := range out {
+		if i < allowed {
+			full += one
+			out[i] = verdict{allowed: true, reset: full, remaining: int((window - full) / one)}
+			continue
+		}
+		out[i] = verdict{reset: full, retryAfter: full + one - window}
+	}
+	return out
+}
 
 const (
 	// redisPatience is how long a request waits for the shared count.
@@ -121,7 +139,8 @@ const (
 // count must not lose the request.
 type limiter struct {
 	limit int
-	redis *redis.Client // nil: count here
+	calls *share.Calls[string, verdict] // to Redis
+	redis *redis.Client                 // nil: count here
 	local *localLimiter
 	log   *slog.Logger
 
@@ -133,6 +152,7 @@ type limiter struct {
 // newLimiter makes a limiter with connections of its own, which give up soon.
 func newLimiter(limit int, rdb *redis.Client, local *localLimiter, log *slog.Logger) *limiter {
 	l := &limiter{limit: limit, local: local, log: log}
+	l.calls = share.New(l.ask)
 	if rdb != nil {
 		opt := *rdb.Options()
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = redisPatience, redisPatience, redisPatience, redisPatience
@@ -161,24 +181,26 @@ func (l *limiter) take(ctx context.Context, name string) verdict {
 	if l.redis == nil || l.resting() {
 		return l.local.take(name)
 	}
-	ctx, stop := context.WithTimeout(ctx, redisPatience)
-	defer stop()
-	n, err := takeScript.Run(ctx, l.redis, []string{"flows:rate:" + name}, window.Microseconds(), l.limit).Int64Slice()
-	if err == nil && len(n) != 3 {
-		err = errors.New("unexpected answer of the rate limit script")
-	}
+	v, err := l.calls.Get(ctx, name)
 	if err != nil {
 		l.rest(ctx, err)
 		return l.local.take(name)
 	}
-	share := window / time.Duration(l.limit)
-	v := verdict{
-		allowed: n[0] == 1, reset: time.Duration(n[1]) * time.Microsecond, retryAfter: time.Duration(n[2]) * time.Microsecond,
-	}
-	if v.allowed {
-		v.remaining = int((window - v.reset) / share)
-	}
 	return v
+}
+
+// ask counts n requests of one caller, who are in flight together.
+func (l *limiter) ask(ctx context.Context, name string, n int) ([]verdict, error) {
+	ctx, stop := context.WithTimeout(ctx, redisPatience)
+	defer stop()
+	got, err := takeScript.Run(ctx, l.redis, []string{"flows:rate:" + name}, window.Microseconds(), l.limit, n).Int64Slice()
+	if err != nil {
+		return nil, err
+	}
+	if len(got) != 2 {
+		return nil, errors.New("unexpected answer of the rate limit script")
+	}
+	return verdicts(n, int(got[0]), time.Duration(got[1])*time.Microsecond, l.limit), nil
 }
 
 func (l *limiter) resting() bool {

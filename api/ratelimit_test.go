@@ -174,3 +174,34 @@ func TestProxiesAreAddressesOrNetworks(t *testing.T) {
 	_, err = parseProxies([]string{"loadbalancer"})
 	require.ErrorContains(t, err, "loadbalancer")
 }
+
+func TestRequestsThatAreCountedTogetherHearWhatTheyWouldAlone(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+	for _, used := range []int{0, 1, 7, 9, 10} {
+		full := now.Add(time.Duration(used) * window / 10)
+		var alone []verdict
+		allowed := 0
+		for at := full; len(alone) < 6; {
+			var v verdict
+			v, at = decide(now, at, 10)
+			alone = append(alone, v)
+			if v.allowed {
+				allowed++
+			}
+		}
+		require.Equal(t, alone, verdicts(6, allowed, full.Sub(now), 10), used)
+	}
+	redises(t, func(t *testing.T, rdb *redis.Client) {
+		l := newLimiter(10, rdb, newLocalLimiter(1e6, time.Now), obs.Discard())
+		t.Cleanup(func() { require.NoError(t, l.close()) })
+		for _, want := range [][]bool{{true, true, true, true, true, true}, {true, true, true, true, false, false}, {false, false, false, false, false, false}} {
+			got, err := l.ask(t.Context(), "k", 6)
+			require.NoError(t, err)
+			for i, v := range got {
+				require.Equal(t, want[i], v.allowed)
+				require.Equal(t, v.allowed, v.retryAfter == 0)
+			}
+		}
+	})
+}

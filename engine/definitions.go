@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/10ex/flows/models"
@@ -62,4 +63,18 @@ func (d *definitions) get(ctx context.Context, ws models.WorkspaceID, wf models.
 	}
 	d.compiled[key] = def
 	return def, nil
+}
+
+// workflowKey names a workflow.
+type workflowKey struct {
+	workspace models.WorkspaceID
+	workflow  models.WorkflowID
+}
+
+// readWorkflow reads a workflow's row for n who start it.
+func (e *Engine) readWorkflow(ctx context.Context, key workflowKey, n int) ([]*models.Workflow, error) {
+	ctx, stop := context.WithTimeout(ctx, commitTimeout)
+	defer stop()
+	wf, err := e.deps.Store.For(key.workspace).Workflow(ctx, key.workflow)
+	return slices.Repeat([]*models.Workflow{wf}, n), err
 }

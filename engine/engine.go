@@ -9,6 +9,7 @@ import (
 
 	"github.com/10ex/flows/internal/clock"
 	"github.com/10ex/flows/internal/obs"
+	"github.com/10ex/flows/internal/share"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
 	"github.com/10ex/flows/tasks"
@@ -99,6 +100,9 @@ type Engine struct {
 	cache *definitions
 	lanes []*lane
 	lines *lines
+	// workflows reads rows of workflows, once for all who start one at the same time.
+	// What it gives is not to be changed.
+	workflows *share.Calls[workflowKey, *models.Workflow]
 
 	stranded strandedWalk
 }
@@ -119,6 +123,7 @@ func New(deps Deps, cfg Config) (*Engine, error) {
 	cfg.Lanes = orDefault(cfg.Lanes, 1)
 	cfg.Linger = orDefault(cfg.Linger, 2*time.Millisecond)
 	e := &Engine{deps: deps, cfg: cfg, log: deps.Log, cache: newDefinitions(deps.Store)}
+	e.workflows = share.New(e.readWorkflow)
 	e.lines = newLines(e)
 	e.startLanes()
 	return e, nil

@@ -22,7 +22,7 @@ var ErrLeaseLost = errors.New("the lease was lost")
 
 // Start starts a run of a workflow.
 func (e *Engine) Start(ctx context.Context, req StartRequest) (*models.Run, error) {
-	wf, err := e.deps.Store.For(req.Workspace).Workflow(ctx, req.Workflow)
+	wf, err := e.workflows.Get(ctx, workflowKey{req.Workspace, req.Workflow})
 	if err != nil {
 		return nil, fmt.Errorf("workflow %s: %w", req.Workflow, err)
 	}
