@@ -44,6 +44,10 @@ type Action struct {
 	Idempotent bool `json:"idempotent"`
 	// NoEffect says that the action changes nothing outside.
 	NoEffect bool `json:"no_effect"`
+	// Guarded lists the fields of the input that say where something goes: an
+	// address, a recipient, a channel. Where an agent uses the action as a tool, its
+	// author says what they are, and never the model.
+	Guarded []string `json:"guarded,omitempty"`
 }
 
 // Request asks for one attempt at an action.
@@ -55,6 +59,7 @@ type Request struct {
 	IdempotencyKey string
 
 	WorkspaceID string
+	WorkflowID  string // empty outside runs
 	RunID       string
 	StepID      string
 	Iteration   *int // nil outside foreach
@@ -94,4 +99,9 @@ type Usage struct {
 	Cost         float64 `json:"cost"` // US dollars
 	Turns        int     `json:"turns"`
 	Model        string  `json:"model,omitempty"`
+	// CostUnknown says that no price is known for some of it, and that it counts as 0
+	// in Cost.
+	CostUnknown bool `json:"cost_unknown,omitempty"`
+	// Estimated says that the other side did not count its tokens.
+	Estimated bool `json:"estimated,omitempty"`
 }

@@ -192,7 +192,8 @@ func TestMigrationsHaveTheSameNames(t *testing.T) {
 func TestModelsHaveTheColumnsOfTheirTables(t *testing.T) {
 	t.Parallel()
 	rows := []any{
-		models.Workspace{}, models.APIKey{}, models.Workflow{}, models.Version{}, models.Agent{}, models.Run{}, models.Step{},
+		models.Workspace{}, models.APIKey{}, models.Workflow{}, models.Version{}, models.Agent{}, models.AgentTurn{},
+		models.Budget{}, models.BudgetDay{}, models.BudgetHold{}, models.Run{}, models.Step{},
 		models.StepAttempt{}, models.RunLog{}, models.Wait{}, models.IdempotencyKey{},
 		models.Event{}, models.Match{}, models.Trigger{}, models.TriggerKey{}, models.Tick{},
 		models.Delivery{}, models.DeliveryAttempt{}, models.Template{},
@@ -254,8 +255,12 @@ func TestChecksHoldTheStatesOfModels(t *testing.T) {
 			texts(models.TriggerKinds), texts(models.TargetTypes),
 			append([]string{""}, texts(models.MissedPolicies)...), append([]string{""}, texts(models.VerifyKinds)...),
 		},
-		"deliveries": {texts(models.DeliveryStatuses), texts([]models.DeliveryStatus{models.DeliveryPending, models.DeliverySending})},
-		"templates":  {texts(models.TemplateStatuses)},
+		"deliveries":   {texts(models.DeliveryStatuses), texts([]models.DeliveryStatus{models.DeliveryPending, models.DeliverySending})},
+		"templates":    {texts(models.TemplateStatuses)},
+		"agent_turns":  {texts(models.AgentTurnStatuses)},
+		"budgets":      {texts([]models.BudgetScope{models.BudgetWorkspace, models.BudgetWorkflow})},
+		"budget_days":  {texts(models.BudgetScopes)},
+		"budget_holds": {texts(models.BudgetScopes)},
 	}
 	for _, list := range lists {
 		slices.SortFunc(list, slices.Compare)

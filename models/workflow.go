@@ -61,19 +61,3 @@ func (v *Version) ContentHash() (string, error) {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:]), nil
 }
-
-// Agent is something a step of type agent can call, by its slug.
-type Agent struct {
-	bun.BaseModel `bun:"table:agents"`
-
-	WorkspaceID  WorkspaceID     `bun:"workspace_id,pk"`
-	ID           AgentID         `bun:"id"`
-	Slug         string          `bun:"slug,pk"`
-	Name         string          `bun:"name"`
-	Kind         string          `bun:"kind"`
-	Config       json.RawMessage `bun:"config,type:json,nullzero"`
-	InputSchema  json.RawMessage `bun:"input_schema,type:json,nullzero"`
-	OutputSchema json.RawMessage `bun:"output_schema,type:json,nullzero"`
-	CreatedAt    time.Time       `bun:"created_at"`
-	UpdatedAt    time.Time       `bun:"updated_at"`
-}

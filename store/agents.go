@@ -45,7 +45,7 @@ func (t *Tenant) Agents(ctx context.Context, p Page) ([]*models.Agent, error) {
 	return rows, t.page(ctx, t.s.db.NewSelect().Model(&rows), p)
 }
 
-// UpdateAgent lets fn change an agent's name, kind, config and schemas. The row is
+// UpdateAgent lets fn change an agent's name, kind, connection, config and schemas. The row is
 // locked meanwhile, and fn must not wait for anything.
 func (t *Tenant) UpdateAgent(ctx context.Context, slug string, now time.Time, fn func(*models.Agent) error) (*models.Agent, error) {
 	var a *models.Agent
@@ -71,7 +71,7 @@ func (t *Tenant) UpdateAgent(ctx context.Context, slug string, now time.Time, fn
 		}
 		a.UpdatedAt = now
 		_, err = tx.NewUpdate().Model(a).WherePK().
-			Column("name", "kind", "config", "input_schema", "output_schema", "updated_at").Exec(ctx)
+			Column("name", "kind", "connection", "config", "input_schema", "output_schema", "updated_at").Exec(ctx)
 		return err
 	})
 	if err != nil {

@@ -39,7 +39,7 @@ func (s *Store) PruneRuns(ctx context.Context, before time.Time, limit int) (int
 		if err := s.dialect.forUpdate(q, "UPDATE SKIP LOCKED").Scan(ctx, &keys); err != nil || len(keys) == 0 {
 			return err
 		}
-		for _, child := range []any{(*models.Step)(nil), (*models.StepAttempt)(nil), (*models.RunLog)(nil), (*models.Wait)(nil)} {
+		for _, child := range []any{(*models.Step)(nil), (*models.StepAttempt)(nil), (*models.RunLog)(nil), (*models.Wait)(nil), (*models.AgentTurn)(nil)} {
 			_, err := tx.NewDelete().With("gone", tx.NewValues(&keys)).Model(child).
 				Where("(?TableAlias.workspace_id, ?TableAlias.run_id) IN (SELECT workspace_id, id FROM gone)").Exec(ctx)
 			if err != nil {
