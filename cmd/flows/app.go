@@ -20,7 +20,9 @@ import (
 	"github.com/10ex/flows/connectors/core"
 	"github.com/10ex/flows/connectors/googlesheets"
 	"github.com/10ex/flows/connectors/http"
+	"github.com/10ex/flows/connectors/hubspot"
 	"github.com/10ex/flows/connectors/slack"
+	"github.com/10ex/flows/connectors/tenex"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/broker"
 	"github.com/10ex/flows/internal/clock"
@@ -179,6 +181,8 @@ func (a *app) connectors() (c *connectors.Catalogue, err error) {
 		http.New(a.egress),
 		slack.New(a.egress),
 		googlesheets.New(a.egress),
+		hubspot.New(a.egress),
+		tenex.New(a.egress),
 	)
 	if err != nil {
 		return nil, err

@@ -34,6 +34,9 @@ type Call struct {
 	// To is the whole address, in place of Path, where that is a secret of the
 	// connection by itself. Nothing is added to it but the key of the effect.
 	To *url.URL
+	// Accept tells of a refusal that it is an answer all the same, such as that there
+	// is already what was asked for. Nil: none is.
+	Accept func(a Answer) bool
 }
 
 // Answer is what the service said.
@@ -93,7 +96,7 @@ func (s *Session) Send(ctx context.Context, c Call) (Answer, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return Answer{}, s.refused(resp)
+		return s.refused(c, resp)
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
@@ -116,11 +119,18 @@ const maxRefusal = 64 << 10
 
 // refused makes an error of a refusal. Secrets that the service repeats are taken out
 // before the reason is cut short: half of one could not be found any more.
-func (s *Session) refused(resp *http.Response) error {
+func (s *Session) refused(c Call, resp *http.Response) (Answer, error) {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
+	if c.Accept != nil {
+		a := Answer{Status: resp.StatusCode, Header: resp.Header}
+		var err error
+		if a.Body, err = content(resp.Header.Get("Content-Type"), body); err == nil && c.Accept(a) {
+			return a, nil
+		}
+	}
 	told := *resp
 	told.Body = io.NopCloser(strings.NewReader(s.Request.Connection.Redactor().Text(string(body))))
-	return connectors.HTTPError(&told)
+	return Answer{}, connectors.HTTPError(&told)
 }
 
 // content makes JSON of a body.
