@@ -101,6 +101,74 @@ func TestRunTxGivesBackWhatWasSaved(t *testing.T) {
 	})
 }
 
+// A column is left out of a statement where no row has anything in it, so each is
+// tried alone: written, and taken away again.
+func TestEveryColumnIsWrittenAndClearedByItself(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		ctx := context.Background()
+		now := time.Date(2026, 4, 5, 6, 7, 8, 123456000, time.UTC)
+		key := "k"
+		for name, set := range map[string]func(r *models.Run, st *models.Step){
+			"halted":        func(r *models.Run, _ *models.Step) { r.Halted = true },
+			"waiting_steps": func(r *models.Run, _ *models.Step) { r.WaitingSteps = 2 },
+			"run error": func(r *models.Run, _ *models.Step) {
+				r.Error = &models.RunError{StepID: "a", Code: "x", Message: "why"}
+			},
+			"hold":          func(r *models.Run, _ *models.Step) { r.Hold = models.HoldConcurrency },
+			"slot_key":      func(r *models.Run, _ *models.Step) { r.SlotKey = &key },
+			"slot_seq":      func(r *models.Run, _ *models.Step) { r.SlotSeq = 3 },
+			"begin_at":      func(r *models.Run, _ *models.Step) { r.BeginAt = &now },
+			"deadline_at":   func(r *models.Run, _ *models.Step) { r.DeadlineAt = &now },
+			"paused_at":     func(r *models.Run, _ *models.Step) { r.PausedAt = &now },
+			"run attend_at": func(r *models.Run, _ *models.Step) { r.AttendAt = &now },
+			"started_at":    func(r *models.Run, _ *models.Step) { r.StartedAt = &now },
+			"crashes":       func(_ *models.Run, st *models.Step) { st.Crashes = 1 },
+			"due_at":        func(_ *models.Run, st *models.Step) { st.DueAt = &now },
+			"attend_at":     func(_ *models.Run, st *models.Step) { st.AttendAt = &now },
+			"effect_at":     func(_ *models.Run, st *models.Step) { st.EffectAt = &now },
+			"iterations": func(_ *models.Run, st *models.Step) {
+				st.IterTotal, st.IterNext, st.IterActive, st.IterDone = 4, 3, 2, 1
+			},
+			"output":      func(_ *models.Run, st *models.Step) { st.Output = json.RawMessage(`{"a":1}`) },
+			"error":       func(_ *models.Run, st *models.Step) { st.Error = &models.StepError{Code: "c", Message: "m"} },
+			"taken":       func(_ *models.Run, st *models.Step) { st.Taken = []string{"b"} },
+			"reason":      func(_ *models.Run, st *models.Step) { st.Reason = "it was not taken" },
+			"usage":       func(_ *models.Run, st *models.Step) { st.Usage = json.RawMessage(`{"turns":1}`) },
+			"finished_at": func(_ *models.Run, st *models.Step) { st.FinishedAt = &now },
+			"wake_at":     func(_ *models.Run, st *models.Step) { st.WakeAt = &now },
+		} {
+			blankRun := &models.Run{
+				WorkspaceID: "ws_1", ID: newRun(now).ID, WorkflowID: "wf_1", WorkflowVersion: 1, WorkflowName: "n",
+				Status: models.RunQueued, TriggerType: models.TriggerManual, CreatedAt: now,
+			}
+			blankStep := &models.Step{
+				WorkspaceID: "ws_1", RunID: blankRun.ID, StepID: "a", Iteration: models.NoIteration, Type: models.StepTypeConnector, Status: models.StepQueued,
+			}
+			ref := store.RunRef{Workspace: blankRun.WorkspaceID, Run: blankRun.ID}
+			fullRun, fullStep := *blankRun, *blankStep
+			set(&fullRun, &fullStep)
+			for i, rows := range []struct {
+				run  *models.Run
+				step *models.Step
+			}{{&fullRun, &fullStep}, {blankRun, blankStep}, {&fullRun, &fullStep}} {
+				c := &store.Changes{Runs: []*models.Run{rows.run}, Steps: []*models.Step{rows.step}}
+				if i == 0 {
+					c = &store.Changes{NewRuns: c.Runs, NewSteps: c.Steps}
+				}
+				require.NoError(t, s.WithRuns(ctx, []store.RunRef{ref}, func(*store.RunTx) (*store.Changes, error) { return c, nil }), name)
+				require.NoError(t, s.WithRuns(ctx, []store.RunRef{ref}, func(tx *store.RunTx) (*store.Changes, error) {
+					steps, err := tx.Steps(ctx, want(ref, "a"))
+					require.NoError(t, err)
+					require.Empty(t, cmp.Diff(rows.run, tx.Runs[ref]), name)
+					require.Empty(t, cmp.Diff([]*models.Step{rows.step}, steps), name)
+					return nil, nil //nolint:nilnil // there is nothing to save
+				}), name)
+			}
+		}
+	})
+}
+
 func TestAFailedTransactionLeavesNothing(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, s *store.Store) {

@@ -18,7 +18,7 @@ func (p *product) burst(ctx context.Context, wf string, runs, clients int) (took
 		return 0, 0, err
 	}
 	accepted = time.Since(began)
-	look := time.NewTicker(10 * time.Millisecond)
+	look := time.NewTicker(25 * time.Millisecond) // asking costs the product, too
 	defer look.Stop()
 	for {
 		var left struct{ Items []struct{ ID string } }
