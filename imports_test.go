@@ -31,12 +31,14 @@ var leaves = []string{"internal"}
 // in it must be added, with what it may import and why.
 var layout = []folder{
 	{"cmd", []string{"."}, "cmd wires the parts, so it alone sees everything"},
-	{"api", join(leaves, "agents", "bus", "connectors", "engine", "models", "store", "templates", "web"),
+	{"api", join(leaves, "agents", "bus", "connections", "connectors", "engine", "models", "store", "templates", "web"),
 		"the API asks the engine and reads the store; it neither delivers tasks nor runs steps"},
 	{"api/mcp", []string{"api"}, "MCP is a second door to the same operations and has no logic of its own"},
 	{"models", nil, "models is the language all others share, so it can know none of them"},
 	{"engine", join(leaves, "models", "store", "tasks"), "the engine decides; it must not know who asks or who works"},
 	{"bus", join(leaves, "engine", "models", "store", "tasks"), "the bus finds who listens and asks the engine; it must not know who asks or who works"},
+	{"connections", join(leaves, "connectors", "models", "store"),
+		"connections are kept for whoever acts; they must not know what is done with them"},
 	{"engine/expression", []string{"models"}, "expressions are pure: no clock, no store, no effect"},
 	{"store", join(leaves, "migrations", "models"), "the store keeps facts and decides nothing"},
 	{"tasks", nil, "tasks is the contract between those who enqueue and those who work; either may import it only if it imports neither"},

@@ -214,6 +214,15 @@ func tested(r connectors.Response, err error, took time.Duration) *testAnswer {
 	return &testAnswer{out}
 }
 
+// untested answers for a call that was not made: because of its connection, which the
+// result tells, or because of the request, which is refused.
+func untested(err error, took time.Duration) (*testAnswer, error) {
+	if e, ok := errors.AsType[*connectors.Error](err); ok {
+		return tested(connectors.Response{}, e, took), nil
+	}
+	return nil, err
+}
+
 type testAgentRequest struct {
 	AgentPath
 	Body *struct {

@@ -58,12 +58,13 @@ var _ Watcher = (*engine.Hub)(nil)
 
 // Deps are what an API works with.
 type Deps struct {
-	Store      *store.Store          // required
-	Engine     Engine                // required
-	Bus        Bus                   // required
-	Hub        Watcher               // required
-	Connectors *connectors.Catalogue // required
-	Agents     *agents.Runner        // required
+	Store       *store.Store          // required
+	Engine      Engine                // required
+	Bus         Bus                   // required
+	Hub         Watcher               // required
+	Connectors  *connectors.Catalogue // required
+	Agents      *agents.Runner        // required
+	Connections Connections           // required
 	// Redis counts rate limits across processes and spreads revocations. Nil: this
 	// process counts by itself, and readyz does not ask for Redis.
 	Redis *redis.Client
@@ -108,17 +109,18 @@ func (e *configError) Error() string {
 
 // API serves the product over HTTP. It may be used concurrently.
 type API struct {
-	deps       Deps
-	cfg        Config
-	store      *store.Store
-	engine     Engine
-	bus        Bus
-	connectors *connectors.Catalogue
-	agents     *agents.Runner
-	gallery    *templates.Gallery
-	redis      *redis.Client
-	clock      clock.Clock
-	log        *slog.Logger
+	deps        Deps
+	cfg         Config
+	store       *store.Store
+	engine      Engine
+	bus         Bus
+	connectors  *connectors.Catalogue
+	agents      *agents.Runner
+	connections Connections
+	gallery     *templates.Gallery
+	redis       *redis.Client
+	clock       clock.Clock
+	log         *slog.Logger
 
 	app        *fiber.App
 	huma       huma.API
@@ -143,7 +145,7 @@ type API struct {
 
 // New makes an API. Shutdown ends it.
 func New(deps Deps, cfg Config) (*API, error) {
-	if deps.Store == nil || deps.Engine == nil || deps.Bus == nil || deps.Hub == nil || deps.Connectors == nil || deps.Agents == nil {
+	if deps.Store == nil || deps.Engine == nil || deps.Bus == nil || deps.Hub == nil || deps.Connectors == nil || deps.Agents == nil || deps.Connections == nil {
 		return nil, errors.New("api: a dependency is missing")
 	}
 	if deps.Clock == nil {
@@ -159,7 +161,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	deps.Commit = cmp.Or(deps.Commit, "dev")
 	a := &API{
 		deps: deps, store: deps.Store, engine: deps.Engine, bus: deps.Bus, connectors: deps.Connectors, agents: deps.Agents,
-		redis: deps.Redis, clock: deps.Clock, log: deps.Log,
+		connections: deps.Connections, redis: deps.Redis, clock: deps.Clock, log: deps.Log,
 	}
 	if err := a.configure(cfg); err != nil {
 		return nil, err

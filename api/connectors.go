@@ -53,7 +53,8 @@ type testActionRequest struct {
 	ConnectorPath
 	Action string `path:"action" doc:"Name of an action"`
 	Body   *struct {
-		Input json.RawMessage `json:"input,omitempty"`
+		Input      json.RawMessage `json:"input,omitempty"`
+		Connection string          `json:"connection,omitempty" doc:"Id of a connection of the connector"`
 	}
 }
 
@@ -67,10 +68,16 @@ func (a *API) testAction(ctx context.Context, in *testActionRequest) (*testAnswe
 	}
 	req := a.testCall(ctx)
 	req.Action = in.Action
+	var guard connectors.Guard
+	began := time.Now()
 	if in.Body != nil {
 		req.Input = in.Body.Input
+		var err error
+		if req.Connection, err = a.openFor(ctx, in.Body.Connection, in.Slug); err != nil {
+			return untested(err, time.Since(began))
+		}
+		guard.Watch(req.Connection)
 	}
-	began := time.Now()
 	resp, err := a.connectors.Do(ctx, in.Slug, req)
-	return tested(resp, err, time.Since(began)), nil
+	return tested(guard.Response(resp), guard.Error(err), time.Since(began)), nil
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // things are ids of one workspace, by what stands in a route's path.
-type things struct{ workflow, run, agent, key, trigger, event, outbound, delivery, template string }
+type things struct{ workflow, run, agent, key, trigger, event, outbound, delivery, template, connection string }
 
 // isolationCase says how a route is asked for a thing of another workspace. A
 // route without one fails the test: new routes have to be thought about.
@@ -31,15 +31,16 @@ type isolationCase struct {
 
 func at(path string) func(things) string {
 	return func(x things) string {
-		return strings.NewReplacer("{wf}", x.workflow, "{run}", x.run, "{agent}", x.agent, "{key}", x.key, "{trigger}", x.trigger, "{event}", x.event, "{outbound}", x.outbound, "{delivery}", x.delivery, "{template}", x.template).Replace(path)
+		return strings.NewReplacer("{wf}", x.workflow, "{run}", x.run, "{agent}", x.agent, "{key}", x.key, "{trigger}", x.trigger, "{event}", x.event, "{outbound}", x.outbound, "{delivery}", x.delivery, "{template}", x.template, "{connection}", x.connection).Replace(path)
 	}
 }
 
 var isolation = map[string]isolationCase{
-	"whoami":            {none: true},
-	"create-workflow":   {none: true},
-	"list-workflows":    {none: true},
-	"validate-workflow": {path: at("/workflows/validate"), body: at(`{"graph":{"steps":[{"id":"a","type":"agent","agent":"{agent}"}]}}`), inside: true},
+	"whoami":          {none: true},
+	"create-workflow": {none: true},
+	"list-workflows":  {none: true},
+	"validate-workflow": {path: at("/workflows/validate"), body: at(`{"graph":{"steps":[{"id":"a","type":"agent","agent":"{agent}"},
+		{"id":"b","type":"connector","connector":"http","action":"request","connection":"{connection}","input":{"method":"GET","url":"https://example.com"}}]}}`), inside: true},
 	"import-workflow":   {none: true},
 	"get-workflow":      {path: at("/workflows/{wf}")},
 	"update-workflow":   {path: at("/workflows/{wf}"), body: at(`{"name":"taken"}`)},
@@ -85,7 +86,13 @@ var isolation = map[string]isolationCase{
 	"install-template":  {path: at("/templates/{template}/workflows"), body: at(`{"inputs":{}}`)},
 	"list-connectors":   {none: true},
 	"get-connector":     {none: true},
-	"test-action":       {none: true},
+	"test-action":       {path: at("/connectors/http/actions/request/test"), body: at(`{"input":{"method":"GET","url":"http://127.0.0.1:1/"},"connection":"{connection}"}`), inside: true},
+	"create-connection": {none: true},
+	"list-connections":  {path: at("/connections?connector=http"), inside: true},
+	"get-connection":    {path: at("/connections/{connection}")},
+	"update-connection": {path: at("/connections/{connection}"), body: at(`{"name":"taken"}`)},
+	"delete-connection": {path: at("/connections/{connection}")},
+	"test-connection":   {path: at("/connections/{connection}/test")},
 	"create-agent":      {none: true},
 	"list-agents":       {none: true},
 	"get-agent":         {path: at("/agents/{agent}")},
@@ -104,7 +111,7 @@ func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
 	each(t, options{}, func(t *testing.T, b *bundle) {
 		theirs := b.things(t)
 		never := things{
-			ids.New("wf"), ids.New("run"), "agent-of-nobody", ids.New("key"), ids.New("trg"), ids.New("evt"), ids.New("trg"), ids.New("dlv"), "template-of-nobody",
+			ids.New("wf"), ids.New("run"), "agent-of-nobody", ids.New("key"), ids.New("trg"), ids.New("evt"), ids.New("trg"), ids.New("dlv"), "template-of-nobody", ids.New("conn"),
 		}
 		stranger := b.newKey(t, b.workspace(t), models.ScopeAll)
 		for _, r := range b.api.routes() {
@@ -124,7 +131,7 @@ func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
 			got, want := ask(theirs), ask(never)
 			blank := func(a answer, x things) string {
 				s := requestIDPart.ReplaceAllString(a.body, "")
-				return strings.NewReplacer(x.workflow, "ID", x.run, "ID", x.agent, "ID", x.key, "ID", x.trigger, "ID", x.event, "ID", x.outbound, "ID", x.delivery, "ID", x.template, "ID").Replace(s)
+				return strings.NewReplacer(x.workflow, "ID", x.run, "ID", x.agent, "ID", x.key, "ID", x.trigger, "ID", x.event, "ID", x.outbound, "ID", x.delivery, "ID", x.template, "ID", x.connection, "ID").Replace(s)
 			}
 			if !c.inside {
 				require.Equal(t, 404, got.status, r.name)
@@ -169,6 +176,9 @@ func (b *bundle) things(t *testing.T) things {
 		ID: models.DeliveryID(x.delivery), TriggerID: models.TriggerID(x.outbound), EventID: models.EventID(x.event),
 		Status: models.DeliveryPending, AttendAt: &now, CreatedAt: now,
 	}))
+	got = b.call(t, "POST", "/connections", `{"connector":"http","name":"`+ids.New("robot")+`","config":{"auth":{"type":"bearer"},"base_url":"http://127.0.0.1:1"},"secrets":{"token":"s3cret-of-robots"}}`)
+	require.Equal(t, 201, got.status, got.body)
+	x.connection = got.str(t, "id")
 	x.template = "robot"
 	got = b.call(t, "POST", "/templates", `{"slug":"robot","workflow_id":"`+x.workflow+`","name":"Pattern"}`)
 	require.Equal(t, 201, got.status, got.body)

@@ -13,12 +13,13 @@ func (a *API) routes() []route {
 	const (
 		get, post, put, patch, del = "GET", "POST", "PUT", "PATCH", "DELETE"
 
-		flowsRead   = models.ScopeFlowsRead
-		flowsWrite  = models.ScopeFlowsWrite
-		runsRead    = models.ScopeRunsRead
-		runsWrite   = models.ScopeRunsWrite
-		eventsWrite = models.ScopeEventsWrite
-		admin       = models.ScopeAdmin
+		flowsRead        = models.ScopeFlowsRead
+		flowsWrite       = models.ScopeFlowsWrite
+		runsRead         = models.ScopeRunsRead
+		runsWrite        = models.ScopeRunsWrite
+		eventsWrite      = models.ScopeEventsWrite
+		connectionsWrite = models.ScopeConnectionsWrite
+		admin            = models.ScopeAdmin
 	)
 	return []route{
 		{get, base + "/whoami", "", 0, "whoami", "Tell whose key this is", bind(a.whoami)},
@@ -78,6 +79,13 @@ func (a *API) routes() []route {
 		{get, base + "/connectors", flowsRead, 0, "list-connectors", "List connectors and their actions", bind(a.listConnectors)},
 		{get, base + "/connectors/{slug}", flowsRead, 0, "get-connector", "Get a connector", bind(a.getConnector)},
 		{post, base + "/connectors/{slug}/actions/{action}/test", runsWrite, acts, "test-action", "Do an action once, outside a flow", bind(a.testAction)},
+
+		{post, base + "/connections", connectionsWrite, acts | created, "create-connection", "Create a connection", bind(a.createConnection)},
+		{get, base + "/connections", flowsRead, 0, "list-connections", "List connections", bind(a.listConnections)},
+		{get, base + "/connections/{id}", flowsRead, 0, "get-connection", "Get a connection", bind(a.getConnection)},
+		{patch, base + "/connections/{id}", connectionsWrite, 0, "update-connection", "Change a connection", bind(a.patchConnection)},
+		{del, base + "/connections/{id}", connectionsWrite, 0, "delete-connection", "Delete a connection and its secrets", bind(a.deleteConnection)},
+		{post, base + "/connections/{id}/test", connectionsWrite, acts, "test-connection", "Try a connection with a light read", bind(a.testConnection)},
 
 		{post, base + "/agents", flowsWrite, acts | created, "create-agent", "Create an agent", bind(a.createAgent)},
 		{get, base + "/agents", flowsRead, 0, "list-agents", "List agents", bind(a.listAgents)},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/10ex/flows/agents"
 	"github.com/10ex/flows/bus"
+	"github.com/10ex/flows/connections"
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
 	httpconnector "github.com/10ex/flows/connectors/http"
@@ -44,14 +45,15 @@ func TestMain(m *testing.M) {
 // bundle is an API on a store of its own, with the real engine, and a key that may
 // do everything.
 type bundle struct {
-	api    *API
-	store  *store.Store
-	engine *engine.Engine
-	bus    *bus.Bus
-	hub    *engine.Hub
-	ws     models.WorkspaceID
-	key    string
-	client *http.Client
+	api         *API
+	store       *store.Store
+	engine      *engine.Engine
+	bus         *bus.Bus
+	connections *connections.Service
+	hub         *engine.Hub
+	ws          models.WorkspaceID
+	key         string
+	client      *http.Client
 }
 
 type options struct {
@@ -106,8 +108,12 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 	require.NoError(t, err)
 	runner, err := agents.New(agents.Deps{Egress: guarded})
 	require.NoError(t, err)
+	b.connections, err = connections.New(connections.Deps{
+		Store: s, Connectors: connectors.NewCatalogue(registry, nil), Seal: ring, Egress: guarded, Log: testkit.Logger(t),
+	})
+	require.NoError(t, err)
 	deps := Deps{
-		Store: s, Engine: b.engine, Bus: b.bus, Hub: b.hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Redis: o.redis,
+		Store: s, Engine: b.engine, Bus: b.bus, Hub: b.hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Connections: b.connections, Redis: o.redis,
 		Log: testkit.Logger(t), Version: "1.2.3",
 	}
 	if o.engine != nil {

@@ -50,6 +50,7 @@ type Auth struct {
 	AuthorizationURL string            `json:"authorization_url,omitempty"`
 	TokenURL         string            `json:"token_url,omitempty"`
 	ClientID         string            `json:"client_id,omitempty"`
+	ClientAuth       string            `json:"client_auth,omitempty"` // where the secret goes: body, the default, or header
 	Scopes           []string          `json:"scopes,omitempty"`
 	Params           map[string]string `json:"params,omitempty"` // sent along to both addresses
 }

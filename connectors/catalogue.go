@@ -94,6 +94,17 @@ func (c *Catalogue) Knows(ctx context.Context, workspace, slug string, actions [
 	return true, missing, nil
 }
 
+// TakesConnection tells whether actions of a connector work with a connection, and
+// whether none works without.
+func (c *Catalogue) TakesConnection(ctx context.Context, workspace, slug string) (takes, required bool, err error) {
+	found, ok, err := c.Find(ctx, workspace, slug)
+	if !ok {
+		return false, false, err
+	}
+	spec := found.Spec().Connection
+	return spec != nil, spec != nil && spec.Required, nil
+}
+
 // ValidateInput returns a permanent *Error naming each field in which input does not
 // fit the action's schema.
 func (c *Catalogue) ValidateInput(ctx context.Context, workspace, slug, action string, input json.RawMessage) error {

@@ -32,6 +32,12 @@ type ConnectionSpec struct {
 	// Secrets names those that a connection may have besides the ones of its auth,
 	// with what each of them is.
 	Secrets map[string]string `json:"secrets,omitempty"`
+	// NeedsHosts says that steps name the addresses, so that a connection with secrets
+	// has to say which hosts may hear them.
+	NeedsHosts bool `json:"needs_hosts,omitempty"`
+	// OAuth is what the connector knows of the other side's OAuth 2.0; a connection may
+	// leave it out. Type is not part of it.
+	OAuth *Auth `json:"oauth,omitempty"`
 }
 
 func (s *ConnectionSpec) check() error {

@@ -39,11 +39,19 @@ type nobody struct{}
 // noBus is there and is never asked.
 type noBus struct{ api.Bus }
 
+// noConnections is for who never asks.
+type noConnections struct{ api.Connections }
+
 func (nobody) Enqueue(context.Context, []engine.Delivery) {}
 func (nobody) Notify(context.Context, []engine.Notice)    {}
 
 func (nobody) Knows(context.Context, string, string, []string) (known bool, missing []string, err error) {
 	return false, nil, nil
+}
+
+// TakesConnection says no.
+func (nobody) TakesConnection(context.Context, string, string) (takes, required bool, err error) {
+	return false, false, nil
 }
 
 // openAPI gives the document that the API serves.
@@ -58,7 +66,7 @@ func openAPI(t *testing.T) map[string]any {
 	require.NoError(t, err)
 	runner, err := agents.New(agents.Deps{Egress: guarded})
 	require.NoError(t, err)
-	served, err := api.New(api.Deps{Store: s, Engine: e, Bus: noBus{}, Hub: engine.NewHub(), Connectors: connectors.NewCatalogue(registry, nil), Agents: runner}, api.Config{})
+	served, err := api.New(api.Deps{Store: s, Engine: e, Bus: noBus{}, Hub: engine.NewHub(), Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Connections: noConnections{}}, api.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, served.Shutdown(context.Background()))

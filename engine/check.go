@@ -35,7 +35,8 @@ func (e *Engine) Check(ctx context.Context, ws models.WorkspaceID, d Draft) (err
 	return append(errs, missing...), warnings, nil
 }
 
-// unknown names the agents, connectors and actions of a graph that do not exist.
+// unknown names the agents, connectors, actions and connections of a graph that do
+// not exist or do not go together.
 func (e *Engine) unknown(ctx context.Context, ws models.WorkspaceID, g *models.Graph) ([]models.FieldError, error) {
 	var slugs []string
 	for _, s := range g.Steps {
@@ -56,11 +57,19 @@ func (e *Engine) unknown(ctx context.Context, ws models.WorkspaceID, g *models.G
 	if err != nil {
 		return nil, err
 	}
+	connectors, err := e.connectorsOf(ctx, ws, g)
+	if err != nil {
+		return nil, err
+	}
 	var errs []models.FieldError
 	add := func(i int, field, msg string) {
 		errs = append(errs, models.FieldError{Loc: []any{"graph", "steps", i, field}, Msg: msg, Type: "unknown"})
 	}
 	for i, s := range g.Steps {
+		if f := connectionFault(s, offered[s.Connector], connectors); f != nil {
+			f.Loc = []any{"graph", "steps", i, "connection"}
+			errs = append(errs, *f)
+		}
 		switch {
 		case s.Type == models.StepTypeAgent && s.Agent != "" && !slices.Contains(known, s.Agent):
 			add(i, "agent", fmt.Sprintf("there is no agent %q", s.Agent))
@@ -79,6 +88,8 @@ type offer struct {
 	asked   []string
 	known   bool
 	missing []string
+	// takes and required are about connections.
+	takes, required bool
 }
 
 // offered asks once for each connector of a graph.
@@ -99,7 +110,45 @@ func (e *Engine) offered(ctx context.Context, ws models.WorkspaceID, g *models.G
 		if o.known, o.missing, err = e.deps.Catalogue.Knows(ctx, string(ws), slug, o.asked); err != nil {
 			return nil, err
 		}
+		if o.takes, o.required, err = e.deps.Catalogue.TakesConnection(ctx, string(ws), slug); err != nil {
+			return nil, err
+		}
 		found[slug] = o
 	}
 	return found, nil
+}
+
+// connectorsOf tells of each connection that a graph names, and the workspace has,
+// which connector it is of.
+func (e *Engine) connectorsOf(ctx context.Context, ws models.WorkspaceID, g *models.Graph) (map[models.ConnectionID]string, error) {
+	var named []models.ConnectionID
+	for _, s := range g.Steps {
+		if models.ValidID(models.ConnectionPrefix, s.Connection) {
+			named = append(named, models.ConnectionID(s.Connection))
+		}
+	}
+	slices.Sort(named)
+	return e.deps.Store.For(ws).ConnectorsOf(ctx, slices.Compact(named))
+}
+
+// connectionFault says what is wrong with the connection of a step, or that it has
+// none. That a step of another type names one is told elsewhere.
+func connectionFault(s models.GraphStep, o offer, connectors map[models.ConnectionID]string) *models.FieldError {
+	if s.Type != models.StepTypeConnector || !o.known {
+		return nil
+	}
+	of, known := connectors[models.ConnectionID(s.Connection)]
+	switch {
+	case s.Connection == "" && o.required:
+		return &models.FieldError{Msg: fmt.Sprintf("is required: connector %q works with a connection only", s.Connector), Type: "missing"}
+	case s.Connection == "":
+		return nil
+	case !o.takes:
+		return &models.FieldError{Msg: fmt.Sprintf("connector %q takes no connection", s.Connector), Type: "invalid"}
+	case !known:
+		return &models.FieldError{Msg: fmt.Sprintf("there is no connection %q in this workspace", s.Connection), Type: "unknown"}
+	case of != s.Connector:
+		return &models.FieldError{Msg: fmt.Sprintf("is of connector %q, and the step of %q", of, s.Connector), Type: "invalid"}
+	}
+	return nil
 }

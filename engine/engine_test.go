@@ -65,6 +65,11 @@ func (catalogue) Knows(_ context.Context, _, connector string, actions []string)
 	return connector == "core", slices.DeleteFunc(slices.Clone(actions), func(a string) bool { return a == "set" || a == "fail" }), nil
 }
 
+// TakesConnection says no.
+func (catalogue) TakesConnection(context.Context, string, string) (takes, required bool, err error) {
+	return false, false, nil
+}
+
 func each(t *testing.T, test func(t *testing.T, b *bundle)) {
 	t.Helper()
 	storetest.Each(t, func(t *testing.T, s *store.Store) { test(t, setup(t, s)) })

@@ -196,7 +196,7 @@ func TestModelsHaveTheColumnsOfTheirTables(t *testing.T) {
 		models.Budget{}, models.BudgetDay{}, models.BudgetHold{}, models.Run{}, models.Step{},
 		models.StepAttempt{}, models.RunLog{}, models.Wait{}, models.IdempotencyKey{},
 		models.Event{}, models.Match{}, models.Trigger{}, models.TriggerKey{}, models.Tick{},
-		models.Delivery{}, models.DeliveryAttempt{}, models.Template{},
+		models.Delivery{}, models.DeliveryAttempt{}, models.Template{}, models.Connection{},
 	}
 	each(t, func(t *testing.T, url string, d database) {
 		_, err := openStore(t, url).Migrate(context.Background())
@@ -261,6 +261,7 @@ func TestChecksHoldTheStatesOfModels(t *testing.T) {
 		"budgets":      {texts([]models.BudgetScope{models.BudgetWorkspace, models.BudgetWorkflow})},
 		"budget_days":  {texts(models.BudgetScopes)},
 		"budget_holds": {texts(models.BudgetScopes)},
+		"connections":  {texts(models.ConnectionStatuses)},
 	}
 	for _, list := range lists {
 		slices.SortFunc(list, slices.Compare)

@@ -19,18 +19,21 @@ type (
 	AgentID string
 	// DeliveryID names a delivery of a webhook.
 	DeliveryID string
+	// ConnectionID names a connection.
+	ConnectionID string
 )
 
 // Prefixes of ids, as they stand in front of the underscore.
 const (
-	WorkspacePrefix = "ws"
-	KeyPrefix       = "key"
-	WorkflowPrefix  = "wf"
-	RunPrefix       = "run"
-	TriggerPrefix   = "trg"
-	EventPrefix     = "evt"
-	AgentPrefix     = "agt"
-	DeliveryPrefix  = "dlv"
+	WorkspacePrefix  = "ws"
+	KeyPrefix        = "key"
+	WorkflowPrefix   = "wf"
+	RunPrefix        = "run"
+	TriggerPrefix    = "trg"
+	EventPrefix      = "evt"
+	AgentPrefix      = "agt"
+	DeliveryPrefix   = "dlv"
+	ConnectionPrefix = "conn"
 )
 
 // idChars is the length of an id after its prefix and underscore.

@@ -56,6 +56,9 @@ type product struct {
 	events *scheduler.BusSweep
 }
 
+// noConnections is for who never asks.
+type noConnections struct{ api.Connections }
+
 type notifier struct{ *engine.Hub }
 
 func (n notifier) Notify(_ context.Context, notices []engine.Notice) { n.Publish(notices) }
@@ -93,7 +96,7 @@ func newProduct(t *testing.T, s *store.Store) *product {
 	}, worker.Config{})
 	require.NoError(t, err)
 	p.api, err = api.New(api.Deps{
-		Store: s, Engine: p.engine, Bus: p.bus, Hub: hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Clock: p.clock, Log: log,
+		Store: s, Engine: p.engine, Bus: p.bus, Hub: hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Connections: noConnections{}, Clock: p.clock, Log: log,
 	}, api.Config{RateLimit: 1_000_000})
 	require.NoError(t, err)
 	p.sweep, p.events = scheduler.NewSweep(p.engine, log, nil, scheduler.SweepConfig{}), scheduler.NewBusSweep(p.bus, log, nil, scheduler.SweepConfig{})

@@ -22,6 +22,8 @@ const (
 	codeInternal       = connectors.CodeInternal
 	codeUnknownAgent   = "unknown_agent"
 	codeOutputTooLarge = "output_too_large"
+	codeConnectionGone = "connection_gone"
+	codeWrongConnector = "wrong_connection"
 )
 
 var errTimeout = errors.New("the step's time is up")
@@ -37,7 +39,9 @@ type outcome struct {
 // attemptWork has the work done and says what came of it. ctx ends with the lease
 // and with the step's time.
 func (w *Worker) attemptWork(ctx context.Context, work *engine.Work) outcome {
-	resp, err := w.callSafely(ctx, work)
+	var guard connectors.Guard // before anything is recorded or logged
+	resp, err := w.callSafely(ctx, work, &guard)
+	resp, err = guard.Response(resp), guard.Error(err)
 	if err == nil && len(resp.Output) > w.cfg.MaxOutput {
 		err = connectors.Permanent(codeOutputTooLarge, "the output is %d bytes, more than the %d allowed", len(resp.Output), w.cfg.MaxOutput)
 	}
@@ -58,7 +62,7 @@ func (w *Worker) attemptWork(ctx context.Context, work *engine.Work) outcome {
 	e := connectors.AsError(err)
 	lost := ctx.Err() != nil || errors.Is(err, engine.ErrLeaseLost) // of which whoever drops the result tells
 	if e.Code == codeInternal && !lost {
-		w.log.ErrorContext(ctx, "a step failed for reasons of our own", obs.Err(cause(e)))
+		w.log.ErrorContext(ctx, "a step failed for reasons of our own", obs.Err(errors.New(guard.Text(cause(e).Error()))))
 	}
 	out.err = &models.StepError{Code: e.Code, Message: e.Message, Status: e.Status, Retryable: e.Retryable}
 	out.retryAfter = e.RetryAfter
@@ -74,17 +78,17 @@ func cause(e *connectors.Error) error {
 
 // callSafely turns a panic into a failed attempt: one bad connector must not take
 // the steps beside it down.
-func (w *Worker) callSafely(ctx context.Context, work *engine.Work) (resp connectors.Response, err error) {
+func (w *Worker) callSafely(ctx context.Context, work *engine.Work, guard *connectors.Guard) (resp connectors.Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			w.log.ErrorContext(ctx, "a step panicked", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			w.log.ErrorContext(ctx, "a step panicked", slog.String("panic", guard.Text(fmt.Sprint(p))), slog.String("stack", guard.Text(string(debug.Stack()))))
 			err = connectors.Retryable(codeInternal, "the step failed unexpectedly")
 		}
 	}()
-	return w.call(ctx, work)
+	return w.call(ctx, work, guard)
 }
 
-func (w *Worker) call(ctx context.Context, work *engine.Work) (connectors.Response, error) {
+func (w *Worker) call(ctx context.Context, work *engine.Work, guard *connectors.Guard) (connectors.Response, error) {
 	req := connectors.Request{
 		Action: work.Step.Action, Input: work.Input, IdempotencyKey: work.IdempotencyKey,
 		WorkspaceID: string(work.Ref.Workspace), RunID: string(work.Ref.Run), StepID: work.Ref.Step, Attempt: work.Attempt,
@@ -95,7 +99,7 @@ func (w *Worker) call(ctx context.Context, work *engine.Work) (connectors.Respon
 	}
 	switch work.Step.Type {
 	case models.StepTypeConnector:
-		return w.callConnector(ctx, work, req)
+		return w.callConnector(ctx, work, req, guard)
 	case models.StepTypeAgent:
 		return w.callAgent(ctx, work, req)
 	case models.StepTypeBranch, models.StepTypeWait:
@@ -103,14 +107,43 @@ func (w *Worker) call(ctx context.Context, work *engine.Work) (connectors.Respon
 	return connectors.Response{}, fmt.Errorf("a step of type %q is not for workers", work.Step.Type)
 }
 
-func (w *Worker) callConnector(ctx context.Context, work *engine.Work, req connectors.Request) (connectors.Response, error) {
+func (w *Worker) callConnector(ctx context.Context, work *engine.Work, req connectors.Request, guard *connectors.Guard) (connectors.Response, error) {
 	if err := patiently(ctx, func() error { // of the workspace's own, the database knows
 		_, _, err := w.deps.Connectors.Find(ctx, req.WorkspaceID, work.Step.Connector)
 		return err
 	}); err != nil {
 		return connectors.Response{}, err
 	}
+	var err error
+	if req.Connection, err = w.connection(ctx, work, guard); err != nil {
+		return connectors.Response{}, err
+	}
 	return w.deps.Connectors.Do(ctx, work.Step.Connector, req)
+}
+
+// connection opens the connection that a step names, of its own workspace and its own
+// connector, and has guard watch its secrets. It is nil where the step names none.
+func (w *Worker) connection(ctx context.Context, work *engine.Work, guard *connectors.Guard) (*connectors.Connection, error) {
+	id := work.Step.Connection
+	if id == "" {
+		return nil, nil //nolint:nilnil // many steps need none
+	}
+	if w.deps.ConnectionFunc == nil {
+		return nil, connectors.Permanent(codeConnectionGone, "there are no connections here")
+	}
+	var c *connectors.Connection
+	err := patiently(ctx, func() (err error) {
+		c, err = w.deps.ConnectionFunc(ctx, work.Ref.Workspace, id)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	guard.Watch(c)
+	if c.Connector != work.Step.Connector {
+		return nil, connectors.Permanent(codeWrongConnector, "connection %s is of connector %q, and the step of %q", id, c.Connector, work.Step.Connector)
+	}
+	return c, nil
 }
 
 func (w *Worker) callAgent(ctx context.Context, work *engine.Work, req connectors.Request) (connectors.Response, error) {

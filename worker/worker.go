@@ -38,8 +38,8 @@ type Engine interface {
 
 var _ Engine = (*engine.Engine)(nil)
 
-// Deps are what a Worker works with. All are required but Log, Metrics and
-// Tracer.
+// Deps are what a Worker works with. All are required but
+// ConnectionFunc, Log, Metrics and Tracer.
 type Deps struct {
 	Engine     Engine
 	Connectors *connectors.Catalogue
@@ -47,6 +47,9 @@ type Deps struct {
 	// AgentFunc looks an agent up in a workspace; models.ErrNotFound if there is
 	// none.
 	AgentFunc func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error)
+	// ConnectionFunc opens a connection of a workspace. Its error is a
+	// *connectors.Error where it is the connection's fault. Nil: there are none.
+	ConnectionFunc func(ctx context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error)
 	// Jobs does what is no step, by type of task. One of a type that is not here is
 	// thrown away.
 	Jobs map[string]JobFunc

@@ -55,6 +55,9 @@ type notifier struct{ *engine.Hub }
 
 func (n notifier) Notify(_ context.Context, list []engine.Notice) { n.Publish(list) }
 
+// noConnections is for who never asks.
+type noConnections struct{ api.Connections }
+
 // bundle is an API with a door for MCP that listens on a port of its own.
 type bundle struct {
 	store *store.Store
@@ -89,7 +92,7 @@ func setup(t *testing.T, s *store.Store, cfg api.Config) *bundle {
 	runner, err := agents.New(agents.Deps{Egress: guarded})
 	require.NoError(t, err)
 	served, err := api.New(api.Deps{
-		Store: s, Engine: e, Bus: b.bus, Hub: hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Log: testkit.Logger(t),
+		Store: s, Engine: e, Bus: b.bus, Hub: hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Connections: noConnections{}, Log: testkit.Logger(t),
 	}, cfg)
 	require.NoError(t, err)
 	door, err := New(served, "1.2.3")

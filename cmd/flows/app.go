@@ -16,6 +16,7 @@ import (
 
 	"github.com/10ex/flows/agents"
 	"github.com/10ex/flows/bus"
+	"github.com/10ex/flows/connections"
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
 	"github.com/10ex/flows/connectors/googlesheets"
@@ -54,22 +55,23 @@ type app struct {
 	roles roles
 	log   *slog.Logger
 
-	metrics   *prometheus.Registry
-	tracer    *trace.Tracer     // 0: hears of all others; nil where nobody asks for traces
-	store     *store.Store      // 1: the facts
-	broker    *broker.Broker    // 2: Redis
-	clock     clock.Clock       // 3: the database's time
-	clockSync *clockSync        // keeps it so; nil where it is this host's
-	deliverer *worker.Deliverer // 4: feeds the queue
-	hub       *engine.Hub       // 5: watchers of runs
-	engine    *engine.Engine    // 6: decides
-	bus       *bus.Bus          // 6: brings events to triggers
-	courier   *worker.Courier   // 6: sends webhooks; nil without a worker
-	egress    *egress.Client    // 7: the way outside
-	catalogue *connectors.Catalogue
-	agents    *agents.Runner
-	worker    *worker.Worker // 8: does steps; nil without the role
-	server    server         // 9: HTTP
+	metrics     *prometheus.Registry
+	tracer      *trace.Tracer     // 0: hears of all others; nil where nobody asks for traces
+	store       *store.Store      // 1: the facts
+	broker      *broker.Broker    // 2: Redis
+	clock       clock.Clock       // 3: the database's time
+	clockSync   *clockSync        // keeps it so; nil where it is this host's
+	deliverer   *worker.Deliverer // 4: feeds the queue
+	hub         *engine.Hub       // 5: watchers of runs
+	engine      *engine.Engine    // 6: decides
+	bus         *bus.Bus          // 6: brings events to triggers
+	courier     *worker.Courier   // 6: sends webhooks; nil without a worker
+	egress      *egress.Client    // 7: the way outside
+	catalogue   *connectors.Catalogue
+	agents      *agents.Runner
+	connections *connections.Service // 7: accounts at other sides
+	worker      *worker.Worker       // 8: does steps; nil without the role
+	server      server               // 9: HTTP
 
 	monitoring *asynqmon.HTTPHandler // the queue's pages; nil without the API
 
@@ -92,7 +94,7 @@ func newApp(ctx context.Context, cfg config, r roles, log *slog.Logger) (*app, e
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	for _, open := range []func(context.Context) error{
-		a.openTracing, a.openStore, a.openBroker, a.openClock, a.openEngine, a.openBus, a.openOutside, a.openWorker, a.openServer,
+		a.openTracing, a.openStore, a.openBroker, a.openClock, a.openEngine, a.openBus, a.openConnections, a.openOutside, a.openWorker, a.openServer,
 	} {
 		if err := open(ctx); err != nil {
 			a.close(ctx)
@@ -204,7 +206,7 @@ func (a *app) openWorker(context.Context) (err error) {
 		AgentFunc: func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error) {
 			return a.store.For(ws).Agent(ctx, slug)
 		},
-		Jobs: a.busJobs(), Match: a.bus.Match, Broker: a.broker, Log: a.log, Metrics: a.metrics, Tracer: a.tracer,
+		ConnectionFunc: a.connections.Open, Jobs: a.busJobs(), Match: a.bus.Match, Broker: a.broker, Log: a.log, Metrics: a.metrics, Tracer: a.tracer,
 	}, worker.Config{
 		Concurrency: a.cfg.Concurrency, Queues: a.roles.queues, DrainTimeout: a.cfg.Drain, MaxOutput: a.cfg.MaxOutput,
 	})

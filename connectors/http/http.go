@@ -16,7 +16,7 @@ import (
 // Connector is the http connector.
 type Connector struct{ client *egress.Client }
 
-var _ connectors.Connector = (*Connector)(nil)
+var _ connectors.Tester = (*Connector)(nil)
 
 // New makes the connector; client sends its requests.
 func New(client *egress.Client) *Connector { return &Connector{client: client} }
@@ -27,6 +27,14 @@ func (*Connector) Spec() connectors.Spec {
 		Slug:        "http",
 		Name:        "HTTP",
 		Description: "Calls any HTTP API.",
+		Connection: &connectors.ConnectionSpec{
+			Auth: []connectors.AuthType{
+				connectors.AuthBearer, connectors.AuthBasic, connectors.AuthHeader, connectors.AuthQuery, connectors.AuthOAuth2,
+				connectors.AuthTenex, connectors.AuthNone,
+			},
+			Config:     json.RawMessage(configSchema),
+			NeedsHosts: true,
+		},
 		Actions: []connectors.Action{{
 			Name: "request",
 			Description: "Sends one request. Every attempt of a step carries the same Idempotency-Key header, " +
@@ -38,11 +46,19 @@ func (*Connector) Spec() connectors.Spec {
 	}
 }
 
+const configSchema = `{
+	"type": "object",
+	"properties": {
+		"test_url": {"type": "string", "minLength": 1, "maxLength": 8192, "description": "What a test of the connection reads: an address, or what stands behind base_url."}
+	},
+	"additionalProperties": false
+}`
+
 const inputSchema = `{
 	"type": "object",
 	"properties": {
 		"method":  {"type": "string", "enum": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]},
-		"url":     {"type": "string", "minLength": 1, "maxLength": 8192, "description": "An http or https address."},
+		"url":     {"type": "string", "minLength": 1, "maxLength": 8192, "description": "An http or https address, or what stands behind the base_url of the connection."},
 		"headers": {"type": ["object", "null"], "additionalProperties": {"type": ["string", "number", "boolean", "null"]}, "description": "Null values are left out."},
 		"query":   {"type": ["object", "null"], "description": "Added to the address; a list repeats the parameter, null values are left out.",
 			"additionalProperties": {
@@ -81,7 +97,7 @@ func (c *Connector) Do(ctx context.Context, r connectors.Request) (connectors.Re
 		ctx, stop = context.WithTimeout(ctx, in.timeout)
 		defer stop()
 	}
-	req, err := in.request(ctx, r.IdempotencyKey)
+	req, err := in.request(ctx, r.Connection, r.IdempotencyKey)
 	if err != nil {
 		return connectors.Response{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	nethttp "net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -44,10 +45,11 @@ func parse(raw json.RawMessage) (input, error) {
 	return in, nil
 }
 
-// request builds what is sent. key goes into the Idempotency-Key header unless
+// request builds what is sent, with the credentials of a connection if there is one.
+// They go on last, in place of what the author wrote of the same kind. key goes into the Idempotency-Key header unless
 // the author wrote one.
-func (in input) request(ctx context.Context, key string) (*nethttp.Request, error) {
-	target, err := in.target()
+func (in input) request(ctx context.Context, c *connectors.Connection, key string) (*nethttp.Request, error) {
+	target, err := in.target(c)
 	if err != nil {
 		return nil, err
 	}
@@ -67,11 +69,33 @@ func (in input) request(ctx context.Context, key string) (*nethttp.Request, erro
 	setDefault(header, "Content-Type", mediaType)
 	setDefault(header, "Accept", "application/json, text/*;q=0.9, */*;q=0.8")
 	setDefault(header, "Idempotency-Key", key)
-	return req, nil
+	return req, authorize(c, req)
 }
 
-func (in input) target() (*url.URL, error) {
-	u, err := egress.ParseURL(in.URL)
+// authorize binds a request to the hosts of its connection and adds the credentials.
+func authorize(c *connectors.Connection, req *nethttp.Request) error {
+	if c != nil && len(c.Hosts) > 0 && !c.Allows(req.URL) {
+		return connectors.Permanent(connectors.CodeHostNotAllowed, "connection %s may not be used at %s", c.ID, req.URL.Hostname())
+	}
+	return c.Authorize(req)
+}
+
+// address is where written leads: by itself, or behind the base address.
+func address(c *connectors.Connection, written string) (*url.URL, error) {
+	if c == nil || c.BaseURL == "" || absolute.MatchString(written) {
+		return egress.ParseURL(written)
+	}
+	if written != "" && written[0] != '/' && written[0] != '?' {
+		written = "/" + written // else it could go on with the name of the host
+	}
+	return egress.ParseURL(c.BaseURL + written)
+}
+
+// absolute addresses begin with their scheme.
+var absolute = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*://`)
+
+func (in input) target(c *connectors.Connection) (*url.URL, error) {
+	u, err := address(c, in.URL)
 	var blocked *egress.BlockedError
 	switch {
 	case errors.As(err, &blocked):

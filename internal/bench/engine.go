@@ -52,6 +52,11 @@ func (anyAction) Knows(context.Context, string, string, []string) (known bool, m
 	return true, nil, nil
 }
 
+// TakesConnection says no.
+func (anyAction) TakesConnection(context.Context, string, string) (takes, required bool, err error) {
+	return false, false, nil
+}
+
 // engineAlone runs graphs of several lengths through the engine and the database
 // without queue or network, to see what a step costs there and whether it grows.
 func (b *bench) engineAlone(ctx context.Context) error {

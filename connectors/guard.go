@@ -1,0 +1,75 @@
+package connectors
+
+import (
+	"encoding/json"
+	"sync"
+)
+
+// Guard takes the secrets of all connections that one attempt uses out of what the
+// attempt gives back. It may be used concurrently, and the zero Guard works. Nothing
+// of an attempt may be recorded, sent or logged past it.
+type Guard struct {
+	mu        sync.Mutex
+	redactors []*Redactor
+}
+
+// Watch has the guard look for the secrets of a connection from now on.
+func (g *Guard) Watch(c *Connection) {
+	r := c.Redactor()
+	if r == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.redactors = append(g.redactors, r)
+}
+
+func (g *Guard) watched() []*Redactor {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.redactors[:len(g.redactors):len(g.redactors)]
+}
+
+// Text gives s without secrets.
+func (g *Guard) Text(s string) string {
+	for _, r := range g.watched() {
+		s = r.Text(s)
+	}
+	return s
+}
+
+// JSON gives a JSON value without secrets.
+func (g *Guard) JSON(v json.RawMessage) json.RawMessage {
+	for _, r := range g.watched() {
+		v = r.JSON(v)
+	}
+	return v
+}
+
+// Error gives an error without secrets.
+func (g *Guard) Error(err error) error {
+	for _, r := range g.watched() {
+		err = r.Error(err)
+	}
+	return err
+}
+
+// Response gives a response without secrets.
+func (g *Guard) Response(resp Response) Response {
+	resp.Output = g.JSON(resp.Output)
+	if resp.Usage != nil {
+		used := *resp.Usage
+		used.Model = g.Text(used.Model)
+		resp.Usage = &used
+	}
+	return resp
+}
+
+// Longest is that of the redactor with the longest spelling.
+func (g *Guard) Longest() int {
+	n := 0
+	for _, r := range g.watched() {
+		n = max(n, r.Longest())
+	}
+	return n
+}

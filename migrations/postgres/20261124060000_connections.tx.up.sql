@@ -1,0 +1,25 @@
+-- Accounts of a workspace at other sides. What is secret is sealed before it comes here.
+CREATE TABLE connections (
+  workspace_id     text COLLATE "C" NOT NULL REFERENCES workspaces (id),
+  id               text COLLATE "C" NOT NULL,
+  connector        text COLLATE "C" NOT NULL,
+  name             text NOT NULL,
+  config           json NOT NULL,
+  secrets          bytea,
+  secret_names     json NOT NULL,
+  token            bytea,
+  token_expires_at timestamptz,
+  token_version    bigint NOT NULL DEFAULT 0,
+  refresh_lease    text NOT NULL DEFAULT '',
+  refresh_until    timestamptz,
+  state_hash       bytea UNIQUE,
+  pending          bytea,
+  state_expires_at timestamptz,
+  status           text COLLATE "C" NOT NULL CHECK (status IN ('unknown', 'ok', 'failing', 'unauthorized')),
+  last_checked_at  timestamptz,
+  last_error       text NOT NULL DEFAULT '',
+  created_at       timestamptz NOT NULL,
+  updated_at       timestamptz NOT NULL,
+  PRIMARY KEY (workspace_id, id),
+  UNIQUE (workspace_id, name)
+);

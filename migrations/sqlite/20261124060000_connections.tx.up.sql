@@ -1,0 +1,25 @@
+-- Accounts of a workspace at other sides. What is secret is sealed before it comes here.
+CREATE TABLE connections (
+  workspace_id     text NOT NULL REFERENCES workspaces (id),
+  id               text NOT NULL,
+  connector        text NOT NULL,
+  name             text NOT NULL,
+  config           json_text NOT NULL,
+  secrets          blob,
+  secret_names     json_text NOT NULL,
+  token            blob,
+  token_expires_at timestamp,
+  token_version    integer NOT NULL DEFAULT 0,
+  refresh_lease    text NOT NULL DEFAULT '',
+  refresh_until    timestamp,
+  state_hash       blob UNIQUE,
+  pending          blob,
+  state_expires_at timestamp,
+  status           text NOT NULL CHECK (status IN ('unknown', 'ok', 'failing', 'unauthorized')),
+  last_checked_at  timestamp,
+  last_error       text NOT NULL DEFAULT '',
+  created_at       timestamp NOT NULL,
+  updated_at       timestamp NOT NULL,
+  PRIMARY KEY (workspace_id, id),
+  UNIQUE (workspace_id, name)
+);
