@@ -32,8 +32,12 @@ func (e *ConfigError) Error() string {
 // ValidateConfig checks the config of an agent of a kind. The error is a
 // *ConfigError naming every fault.
 func ValidateConfig(kind string, config json.RawMessage) error {
-	if kind == KindHTTP {
+	switch kind {
+	case KindHTTP:
 		_, err := parseHTTPConfig(config)
+		return err
+	case KindLLM:
+		_, err := parseLLMConfig(config)
 		return err
 	}
 	return &ConfigError{Fields: []FieldError{{

@@ -59,7 +59,7 @@ func TestValidateConfigNamesEveryFault(t *testing.T) {
 func TestValidateConfigRefusesUnknownKinds(t *testing.T) {
 	t.Parallel()
 	err := agents.ValidateConfig("robot", json.RawMessage(`{}`))
-	require.EqualError(t, err, "kind: must be one of http")
+	require.EqualError(t, err, "kind: must be one of http, llm, platform")
 	for _, kind := range agents.Kinds() {
 		var invalid *agents.ConfigError
 		require.ErrorAs(t, agents.ValidateConfig(kind, nil), &invalid)

@@ -7,24 +7,44 @@ import (
 	"sync"
 	"time"
 
+	"github.com/10ex/flows/agents/llm"
 	"github.com/10ex/flows/connectors"
+	"github.com/10ex/flows/internal/clock"
 	"github.com/10ex/flows/internal/egress"
+	"github.com/10ex/flows/models"
 )
 
-// Deps is what a Runner works with.
+// Deps is what a Runner works with. Only Egress is required; what is missing of the
+// rest, agents that want it cannot be run.
 type Deps struct {
-	// Egress sends all requests. Required.
+	// Egress sends all requests.
 	Egress *egress.Client
 	// SleepFunc waits between two looks at work in progress and returns the
 	// context's error when that ends first. Default: a timer.
 	SleepFunc func(ctx context.Context, d time.Duration) error
+	// Clock tells the time. Default: this process's.
+	Clock clock.Clock
+	// Tools are the actions that agents may be given.
+	Tools Tools
+	// OpenFunc opens a connection of a workspace, PeekFunc only tells of which connector
+	// it is. models.ErrNotFound says that there is none.
+	OpenFunc func(ctx context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error)
+	PeekFunc func(ctx context.Context, ws models.WorkspaceID, id string) (connector string, err error)
+	// LedgerFunc gives a workspace's ledger. Nil: nothing is journaled, and budgets by
+	// day are not kept.
+	LedgerFunc func(ws models.WorkspaceID) Ledger
+	// DeltaFunc hears what models say while they say it. It must not block.
+	DeltaFunc func(ctx context.Context, d Delta)
 }
 
 // Runner runs agents. It is safe for concurrent use.
 type Runner struct {
+	deps    Deps
 	client  *egress.Client
 	sleep   func(context.Context, time.Duration) error
 	schemas schemaCache
+	vendors map[string]llm.Vendor // by connector
+	prices  llm.Prices
 }
 
 // New makes a Runner.
@@ -32,12 +52,20 @@ func New(deps Deps) (*Runner, error) {
 	if deps.Egress == nil {
 		return nil, errors.New("agents Egress: required")
 	}
-	r := &Runner{client: deps.Egress, sleep: deps.SleepFunc}
+	if deps.Clock == nil {
+		deps.Clock = clock.System{}
+	}
+	r := &Runner{deps: deps, client: deps.Egress, sleep: deps.SleepFunc}
 	if r.sleep == nil {
 		r.sleep = sleep
 	}
-	return r, nil
+	r.vendors = map[string]llm.Vendor{llm.SlugOpenAI: llm.NewOpenAI(deps.Egress), llm.SlugAnthropic: llm.NewAnthropic(deps.Egress)}
+	var err error
+	r.prices, err = llm.LoadPrices()
+	return r, err
 }
+
+func (r *Runner) now() time.Time { return r.deps.Clock.Now().UTC().Truncate(time.Microsecond) }
 
 // Run makes one attempt at an agent's work and blocks until it is done, has
 // failed or ctx ends. The input and the output are held against the agent's
@@ -69,8 +97,11 @@ func (r *Runner) Run(ctx context.Context, a Agent, req Request) (Response, error
 }
 
 func (r *Runner) runKind(ctx context.Context, a Agent, req Request) (Response, error) {
-	if a.Kind == KindHTTP {
+	switch a.Kind {
+	case KindHTTP:
 		return r.runHTTP(ctx, a, req)
+	case KindLLM:
+		return r.runLLM(ctx, a, req)
 	}
 	return Response{}, connectors.Permanent(codeConfigInvalid, "agent %q is of kind %q, which cannot be run", a.Slug, a.Kind)
 }

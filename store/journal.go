@@ -27,6 +27,15 @@ func (t *Tenant) BeginAgentCall(ctx context.Context, row *models.AgentTurn) erro
 	})
 }
 
+// DropAgentCall forgets a call that had no effect, unless it is done.
+func (t *Tenant) DropAgentCall(ctx context.Context, row *models.AgentTurn) error {
+	row.WorkspaceID = t.ws
+	return t.s.alone(func(db bun.IDB) error {
+		_, err := db.NewDelete().Model(row).WherePK().Where("status = ?", models.AgentTurnBegun).Exec(ctx)
+		return err
+	})
+}
+
 // FinishAgentCall keeps what a tool gave.
 func (t *Tenant) FinishAgentCall(ctx context.Context, row *models.AgentTurn) error {
 	row.WorkspaceID, row.Status = t.ws, models.AgentTurnDone

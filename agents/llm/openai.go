@@ -170,6 +170,9 @@ func openAIMessages(m Message) []openAIMessage {
 }
 
 func vendorsOwn(c *connectors.Connection) bool {
+	if c == nil {
+		return false
+	}
 	u, err := url.Parse(c.BaseURL)
 	return err == nil && strings.EqualFold(u.Hostname(), openAIHost)
 }

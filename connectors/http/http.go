@@ -41,6 +41,7 @@ func (*Connector) Spec() connectors.Spec {
 				"so that the server can tell a repeat. JSON answers are decoded, text is kept as it is.",
 			Input:      json.RawMessage(inputSchema),
 			Output:     json.RawMessage(outputSchema),
+			Guarded:    []string{"url"},
 			Idempotent: true, // towards every server that knows the Idempotency-Key header
 		}},
 	}

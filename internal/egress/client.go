@@ -124,7 +124,11 @@ func (c *Client) HTTP() *http.Client {
 // RoundTrip sends one request without following redirects, under the rules for
 // addresses and sizes. Each hop of a redirect passes here again.
 func (c *Client) RoundTrip(req *http.Request) (resp *http.Response, err error) {
-	if err := checkURL(req.URL); err != nil {
+	err = checkURL(req.URL)
+	if err == nil {
+		err = checkWithin(req.Context(), req.URL)
+	}
+	if err != nil {
 		closeBody(req)
 		return nil, err
 	}
