@@ -19,6 +19,7 @@ import (
 	"github.com/10ex/flows/connections"
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
+	"github.com/10ex/flows/connectors/email"
 	"github.com/10ex/flows/connectors/googlesheets"
 	"github.com/10ex/flows/connectors/http"
 	"github.com/10ex/flows/connectors/hubspot"
@@ -181,6 +182,7 @@ func (a *app) connectors() (c *connectors.Catalogue, err error) {
 	builtIn, err := connectors.NewRegistry(
 		core.Connector{},
 		http.New(a.egress),
+		email.New(a.egress, email.Config{}),
 		slack.New(a.egress),
 		googlesheets.New(a.egress),
 		hubspot.New(a.egress),

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -45,6 +46,7 @@ const (
 // concurrent use; make one a process, so that connections are shared.
 type Client struct {
 	transport   *http.Transport
+	dialer      *dialer
 	userAgent   string
 	maxBody     int64
 	noRedirects bool
@@ -67,6 +69,7 @@ func New(cfg Config) (*Client, error) {
 	connect := cmp.Or(cfg.ConnectTimeout, defaultConnectTimeout)
 	d := newDialer(cfg, connect)
 	return &Client{
+		dialer: d,
 		transport: &http.Transport{
 			// A proxy would resolve and dial in our place, past the check.
 			Proxy:                  nil,
@@ -113,6 +116,16 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		err = withURL.Err
 	}
 	return nil, err
+}
+
+// Dial opens a connection to host:port under the rules for addresses, for protocols
+// other than HTTP. How much is read of it and for how long is the caller's to limit.
+func (c *Client) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := c.dialer.DialContext(ctx, "tcp", addr)
+	if blocked, ok := errors.AsType[*BlockedError](err); ok {
+		return nil, blocked // without the resolved address net puts around it
+	}
+	return conn, err
 }
 
 // HTTP returns c as an *http.Client for libraries that want one. The same rules

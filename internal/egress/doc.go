@@ -1,5 +1,6 @@
 // Package egress is the one way out: every HTTP request the product sends to an
-// address somebody else chose goes through its Client.
+// address somebody else chose goes through its Client, and every other connection
+// is opened by it.
 //
 // The Client decides which addresses may be reached, how far redirects are
 // followed, what they may carry along, and how much of an answer is read. The

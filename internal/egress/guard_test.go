@@ -253,3 +253,24 @@ func answerDNS(query []byte, names map[string]func() []string) []byte {
 	reply := append([]byte{query[0], query[1], flags[0], flags[1], 0, 1, 0, byte(count), 0, 0, 0, 0}, question...)
 	return append(reply, records...)
 }
+
+func TestDialMeetsTheSameRules(t *testing.T) {
+	t.Parallel()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	strict, open := newClient(t, Config{}), newClient(t, Config{AllowPrivate: true})
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	for _, host := range []string{"127.0.0.1", "localhost", "2130706433", "0x7f.1", "::1", "::ffff:127.0.0.1", "169.254.169.254", "10.0.0.1"} {
+		_, err := strict.Dial(t.Context(), net.JoinHostPort(host, port))
+		var blocked *BlockedError
+		require.ErrorAs(t, err, &blocked, host)
+		require.Equal(t, "this address is not allowed", err.Error())
+	}
+	_, err = strict.Dial(t.Context(), "127.0.0.1")
+	require.Error(t, err)
+	conn, err := open.Dial(t.Context(), l.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+}
