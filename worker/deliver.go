@@ -26,6 +26,7 @@ type Deliverer struct {
 	log    *slog.Logger
 
 	echoes *rate.Limiter
+	shares *laneShares
 
 	mu      sync.Mutex
 	local   *Worker // nil: this process does no steps
@@ -63,8 +64,8 @@ const (
 func NewDeliverer(client *tasks.Client, b *broker.Broker, c clock.Clock, log *slog.Logger) *Deliverer {
 	d := &Deliverer{
 		client: client, broker: b, clock: c, log: log, alarms: map[*time.Timer]struct{}{},
-		echoes: rate.NewLimiter(echoesPerSecond, echoesPerSecond),
-		wake:   make(chan struct{}, 1), done: make(chan struct{}),
+		echoes: rate.NewLimiter(echoesPerSecond, echoesPerSecond), shares: newLaneShares(),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	go d.run()
 	return d
@@ -113,7 +114,7 @@ func (d *Deliverer) offer(ctx context.Context, one engine.Delivery) {
 			return
 		}
 	}
-	if !d.broker.Embedded() {
+	if !d.broker.Embedded() && d.shares.allow(one.Task.Workspace) {
 		pushLane(d.broker, one.Task, one.Wake)
 	}
 }

@@ -3,7 +3,10 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/10ex/flows/internal/broker"
 	"github.com/10ex/flows/internal/obs"
@@ -17,6 +20,39 @@ type offer struct {
 	// Type is set for a job, and there is no step then.
 	Type string     `json:"type,omitempty"`
 	Job  *tasks.Job `json:"job,omitempty"`
+}
+
+const (
+	// laneShare is how many steps of one workspace a second go over the lanes of a
+	// process, and laneBurst how many at once. With more there is a backlog, in which
+	// nobody gains by a short way, and the steps of others would drown in it.
+	laneShare = 500
+	laneBurst = 64
+	// mostShares bounds the workspaces that are counted.
+	mostShares = 10_000
+)
+
+// laneShares counts what workspaces put on lanes.
+type laneShares struct {
+	mu sync.Mutex
+	by map[string]*rate.Limiter
+}
+
+func newLaneShares() *laneShares { return &laneShares{by: map[string]*rate.Limiter{}} }
+
+// allow tells whether a workspace may use a lane once more.
+func (l *laneShares) allow(workspace string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	share := l.by[workspace]
+	if share == nil {
+		if len(l.by) >= mostShares {
+			clear(l.by) // a few get more than their share for once
+		}
+		share = rate.NewLimiter(laneShare, laneBurst)
+		l.by[workspace] = share
+	}
+	return share.Allow()
 }
 
 // pushLane offers a step to the processes that have a slot free.

@@ -81,7 +81,7 @@ func (w *Worker) step(ctx context.Context, s tasks.Step) error {
 		return err
 	}
 	if !w.begin() {
-		w.slots.release(agent)
+		w.slots.release(s.Workspace, agent)
 		return errStopping
 	}
 	defer w.jobs.Done()
@@ -95,7 +95,7 @@ const patience = 200 * time.Millisecond
 // await waits for a slot. While it does, the task is under way in the queue and
 // nobody else would see it; so after a while it is put on the lane, too.
 func (w *Worker) await(ctx context.Context, s tasks.Step, agent bool, rank int) error {
-	if w.slots.try(agent) {
+	if w.slots.try(s.Workspace, agent) {
 		return nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -104,13 +104,13 @@ func (w *Worker) await(ctx context.Context, s tasks.Step, agent bool, rank int) 
 	defer forget()
 	hasty, stop := context.WithTimeoutCause(ctx, patience, errImpatient)
 	defer stop()
-	if err := w.slots.acquire(hasty, agent, rank); !errors.Is(err, errImpatient) {
+	if err := w.slots.acquire(hasty, s.Workspace, agent, rank); !errors.Is(err, errImpatient) {
 		return err
 	}
-	if !w.deps.Broker.Embedded() {
+	if !w.deps.Broker.Embedded() && w.shares.allow(s.Workspace) {
 		pushLane(w.deps.Broker, s, false)
 	}
-	return w.slots.acquire(ctx, agent, rank)
+	return w.slots.acquire(ctx, s.Workspace, agent, rank)
 }
 
 var errImpatient = errors.New("waited long enough")
@@ -134,11 +134,11 @@ func (w *Worker) Offer(ctx context.Context, s tasks.Step) bool {
 		return false
 	}
 	agent := queue == tasks.QueueAgents
-	if !w.slots.try(agent) {
+	if !w.slots.try(s.Workspace, agent) {
 		return false
 	}
 	if !w.begin() {
-		w.slots.release(agent)
+		w.slots.release(s.Workspace, agent)
 		return false
 	}
 	ctx = context.WithoutCancel(ctx)
@@ -171,7 +171,7 @@ func (w *Worker) OfferWake(ctx context.Context, s tasks.Step) bool {
 func (w *Worker) carryOut(ctx context.Context, s tasks.Step, agent bool) error {
 	a := attemptOf(s)
 	if !w.held.begin(a) {
-		w.slots.release(agent)
+		w.slots.release(s.Workspace, agent)
 		w.metrics.tasks.WithLabelValues("known").Inc()
 		return nil
 	}
@@ -179,7 +179,7 @@ func (w *Worker) carryOut(ctx context.Context, s tasks.Step, agent bool) error {
 	work, asked, err := w.claim(claiming, s)
 	if work == nil {
 		w.held.refused(a)
-		w.slots.release(agent)
+		w.slots.release(s.Workspace, agent)
 		w.metrics.tasks.WithLabelValues("refused").Inc()
 		return w.judge(claiming, err)
 	}
@@ -189,7 +189,7 @@ func (w *Worker) carryOut(ctx context.Context, s tasks.Step, agent bool) error {
 		work, asked, agent = w.do(ctx, work, asked, agent, chain)
 		chain++
 	}
-	w.slots.release(agent)
+	w.slots.release(s.Workspace, agent)
 	return nil
 }
 
@@ -275,7 +275,7 @@ func (w *Worker) leaseEnd(begun time.Time) time.Time {
 // kept: the step has run, and losing its result would run it twice.
 func (w *Worker) finish(ctx context.Context, req engine.FinishRequest, agent bool, chain int) (*engine.Work, time.Time, bool, error) {
 	slot := agent
-	if w.mayFollow(chain) {
+	if w.mayFollow(string(req.Lease.Ref.Workspace), chain) {
 		// A step of an agent may follow only where agents have a slot to spare.
 		slot = agent || w.slots.change(agent, true)
 		req.Next = &engine.NextClaim{Worker: w.cfg.ID, Queues: w.queuesOf(slot)}
@@ -321,8 +321,8 @@ func (w *Worker) finish(ctx context.Context, req engine.FinishRequest, agent boo
 // for one.
 const longChain = 8
 
-func (w *Worker) mayFollow(chain int) bool {
-	return !w.stopping.Load() && (chain < longChain || !w.slots.waiting())
+func (w *Worker) mayFollow(workspace string, chain int) bool {
+	return !w.stopping.Load() && (chain < longChain || !w.slots.waiting()) && !w.slots.outdone(workspace)
 }
 
 func (w *Worker) queuesOf(agent bool) []string {

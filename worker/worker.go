@@ -97,7 +97,8 @@ type Worker struct {
 	servers []*asynq.Server
 	metrics metrics
 	offered atomic.Int64 // jobs under way that were offered within the process
-	matches *matches     // events that are to be matched; nil where Jobs does it
+	shares  *laneShares
+	matches *matches // events that are to be matched; nil where Jobs does it
 
 	running  context.Context //nolint:containedctx // it is the worker's own life: ends when it takes no more work
 	stop     context.CancelCauseFunc
@@ -141,7 +142,7 @@ func New(deps Deps, cfg Config) (*Worker, error) {
 	onlyAgents := !slices.Contains(cfg.Queues, tasks.QueueDefault)
 	w := &Worker{
 		deps: deps, cfg: cfg, log: deps.Log.With(slog.String("worker_id", cfg.ID)),
-		slots: newSlots(cfg.Concurrency, onlyAgents), held: newHeld(),
+		slots: newSlots(cfg.Concurrency, onlyAgents), held: newHeld(), shares: newLaneShares(),
 	}
 	if deps.Match != nil {
 		w.matches = newMatches()
