@@ -90,6 +90,10 @@ type Response struct {
 	Output json.RawMessage
 	// Usage is nil when nothing was metered.
 	Usage *Usage
+	// AwaitRun names a run of the workspace whose end the step waits for, without a
+	// worker: what comes of it becomes what comes of the step. Who cannot wait, such as
+	// an agent whose tool this is, goes on with Output.
+	AwaitRun string
 }
 
 // Usage is what an attempt consumed.

@@ -24,12 +24,20 @@ func (e *Engine) enqueueJobs(ctx context.Context, g *group) {
 			for _, w := range p.newWaits {
 				jobs = append(jobs, lookBackJob(w, 0))
 			}
+			for _, step := range p.abandoned {
+				w := &models.Wait{WorkspaceID: rw.ref.Workspace, RunID: rw.ref.Run, StepID: step}
+				jobs = append(jobs, lookBackJob(w, abandonedTry))
+			}
 		}
 	}
 	if len(jobs) > 0 {
 		e.deps.Jobs.EnqueueJobs(ctx, jobs)
 	}
 }
+
+// abandonedTry keeps the job about a wait that was abandoned from being taken for the
+// one about its beginning.
+const abandonedTry = 1 << 20
 
 func lookBackJob(w *models.Wait, try int) tasks.Job {
 	return tasks.Job{Type: tasks.TypeLookback, Workspace: string(w.WorkspaceID), ID: string(w.RunID), Extra: w.StepID, Try: try}

@@ -298,6 +298,9 @@ type FinishRequest struct {
 	Usage      json.RawMessage
 	Error      *models.StepError
 	RetryAfter time.Duration // the other side asked to be left alone that long
+	// AwaitRun is a run of the workspace whose end the step waits for after its success,
+	// without a worker: what comes of that run is what comes of the step. Empty: none.
+	AwaitRun models.RunID
 	Next       *NextClaim
 }
 
@@ -306,7 +309,7 @@ type FinishRequest struct {
 func (e *Engine) Finish(ctx context.Context, req FinishRequest) (next *Work, err error) {
 	o := &op{ref: req.Lease.Ref.RunRef, def: e.cache.known(req.Lease), what: stepFinished{
 		key: leaseKey(req.Lease), token: req.Lease.Token, output: req.Output, usage: req.Usage,
-		failure: req.Error, retryAfter: req.RetryAfter,
+		failure: req.Error, retryAfter: req.RetryAfter, await: req.AwaitRun,
 	}}
 	if req.Next != nil {
 		o.then = func(p *plan) happening { return nextClaim(p, *req.Next) }

@@ -96,6 +96,7 @@ type plan struct {
 	events      []*models.RunEvent
 	newWaits    []*models.Wait
 	closedWaits []string
+	abandoned   []string // steps that wait no longer for a run, which is to be cancelled
 	deliveries  []Delivery
 	told        []*models.Event // what the bus hears; ids come later
 	toldAfter   int64           // the last line of the log before it
@@ -144,6 +145,8 @@ type (
 		usage      json.RawMessage
 		failure    *models.StepError
 		retryAfter time.Duration
+		// await is the run whose end a success is to wait for; empty: none.
+		await models.RunID
 	}
 	// effectBegins is a worker about to touch the outside. Repeatable says that to do
 	// so twice is as good as once.
@@ -167,6 +170,11 @@ type (
 	eventArrived struct {
 		key    stepKey
 		events []*candidate
+	}
+	// runAwaited is how a run is that a step waits for the end of; nil: it is gone.
+	runAwaited struct {
+		key stepKey
+		run *models.Run
 	}
 	// decided is a person's answer to an approval.
 	decided struct {
@@ -199,6 +207,7 @@ func (leaseOver) happening()     {}
 func (deliveryLost) happening()  {}
 func (waitDue) happening()       {}
 func (eventArrived) happening()  {}
+func (runAwaited) happening()    {}
 func (decided) happening()       {}
 func (nothingOpen) happening()   {}
 func (runLetIn) happening()      {}

@@ -57,10 +57,13 @@ func (e *Engine) MatchWaits(ctx context.Context, ev *models.Event) (woken int, e
 	vars := eventVars(ev)
 	keys, all := expression.FieldKeys(vars, maxEventKeys)
 	types := store.EventTypePatterns(ev.Type)
+	if key := awaitedKey(ev); key != "" {
+		keys = append(keys, key)
+	}
 	tenant := e.deps.Store.For(ev.WorkspaceID)
 	if !all {
 		every, _ := expression.FieldKeys(vars, len(ev.Data)+maxEventKeys)
-		m.keys = map[string]bool{"": true}
+		m.keys = map[string]bool{"": true, awaitedKey(ev): true}
 		for _, k := range every {
 			m.keys[k] = true
 		}
@@ -115,6 +118,12 @@ func (m *waitMatch) offer(ctx context.Context, waits []*models.Wait) (errs []err
 	for _, w := range waits {
 		switch {
 		case m.keys != nil && !m.keys[w.MatchKey]:
+		case awaitedBy(w) != "":
+			woken, err := m.e.lookAfter(ctx, w)
+			if woken {
+				m.woken++
+			}
+			errs = append(errs, err)
 		case w.AttendAt != nil && w.AttendAt.Before(w.OpenedAt.Add(lookAgain)):
 			woken, err := m.e.LookBack(ctx, runOf(w), w.StepID)
 			if woken {
@@ -150,6 +159,9 @@ func (e *Engine) LookBack(ctx context.Context, ref store.RunRef, step string) (w
 	w, created, err := tenant.Wait(ctx, ref.Run, step)
 	if err != nil || w == nil {
 		return false, err
+	}
+	if awaitedBy(w) != "" {
+		return e.lookAfter(ctx, w)
 	}
 	var after models.EventID
 	for more := true; more; {

@@ -75,6 +75,8 @@ func (w *walk) react(h happening) error {
 		return w.wake(h)
 	case eventArrived:
 		return w.signal(h)
+	case runAwaited:
+		return w.awaitedRun(h)
 	case decided:
 		return w.decide(h)
 	case nothingOpen:

@@ -156,6 +156,10 @@ func (w *walk) cancelOne(row *models.Step, reason string) {
 	case models.StepQueued, models.StepRunning:
 		w.run().ActiveSteps--
 	case models.StepWaiting:
+		if awaits(row) {
+			w.abandon(row)
+			break
+		}
 		w.closeWait(row)
 		if s := w.def.nodes[row.StepID].def; s.Approval != nil || s.Type.Executed() {
 			w.tellAnswered(row, decisionCancelled, Decision{})

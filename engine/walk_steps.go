@@ -196,6 +196,9 @@ func (w *walk) finish(h stepFinished) error {
 		if row.Iteration != models.NoIteration {
 			return w.iterationDone(n, row, h.output)
 		}
+		if h.await != "" {
+			return w.await(n, row, h)
+		}
 		w.run().ActiveSteps--
 		w.complete(n, row, h.output, models.OnSuccess)
 		return nil

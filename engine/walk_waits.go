@@ -118,7 +118,7 @@ func (w *walk) endWait(n *node, row *models.Step, output json.RawMessage, on mod
 func (w *walk) closeWait(row *models.Step) {
 	w.run().WaitingSteps--
 	row.AttendAt = nil
-	if n := w.def.nodes[row.StepID]; n.def.Event != nil {
+	if n := w.def.nodes[row.StepID]; n.def.Event != nil || awaits(row) {
 		w.plan.closedWaits = append(w.plan.closedWaits, row.StepID)
 	}
 }
@@ -149,6 +149,10 @@ func (w *walk) wake(h waitDue) error {
 		return w.refuse("the wait is not due yet")
 	}
 	row = w.change(row)
+	if awaits(row) {
+		w.abandon(row)
+		return w.failStep(n, row, &models.StepError{Code: codeTimeout, Message: "the run it waited for did not end in time"})
+	}
 	if n.def.Event == nil && n.def.Approval == nil {
 		w.endWait(n, row, waitedUntil(row), models.OnSuccess, "")
 		return nil
@@ -170,7 +174,7 @@ func (w *walk) decide(h decided) error {
 	if err != nil || row == nil {
 		return err
 	}
-	if n.def.Type.Executed() {
+	if n.def.Type.Executed() && !awaits(row) {
 		return w.answerUnknown(n, w.change(row), h.decision)
 	}
 	if n.def.Approval == nil {

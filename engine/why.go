@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ type Why struct {
 	WaitingOn []WaitingOn      `json:"waiting_on"`
 }
 
-// WaitingOn is one thing a run is waiting for. Kind is timer, event, approval,
+// WaitingOn is one thing a run is waiting for. Kind is timer, event, approval, run,
 // retry, queue, worker or join; or concurrency or debounce, which hold the run as a
 // whole, before it begins: then there is no step.
 type WaitingOn struct {
@@ -78,6 +79,14 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 			on.Kind, on.Detail = "event", fmt.Sprintf("an event of type %q", n.def.Event.Type)
 			if n.def.Event.Match != "" {
 				on.Detail += " for which " + bare(n.def.Event.Match)
+			}
+		case awaits(row):
+			on.Kind, on.Detail = "run", "the end of the run it started"
+			var out struct {
+				Run models.RunID `json:"run_id"`
+			}
+			if json.Unmarshal(row.Output, &out) == nil && out.Run != "" {
+				on.Detail = "the end of run " + string(out.Run)
 			}
 		case n.def.Type.Executed():
 			on.Kind, on.Detail = "approval", "a person's decision: it may or may not have acted when its worker was lost; "+

@@ -137,6 +137,14 @@ func (t *Tenant) AttendWait(ctx context.Context, run models.RunID, step string, 
 	})
 }
 
+// DropWait forgets a wait.
+func (t *Tenant) DropWait(ctx context.Context, run models.RunID, step string) error {
+	return t.s.alone(func(db bun.IDB) error {
+		_, err := db.NewDelete().Model((*models.Wait)(nil)).Where("workspace_id = ?", t.ws).Where("run_id = ?", run).Where("step_id = ?", step).Exec(ctx)
+		return err
+	})
+}
+
 // TakeDueWaits gives up to limit waits that should have looked back by now, which are
 // the caller's until then. Any number of processes may do it at once.
 func (s *Store) TakeDueWaits(ctx context.Context, now, until time.Time, limit int) ([]*models.Wait, error) {

@@ -34,6 +34,8 @@ type outcome struct {
 	usage      json.RawMessage
 	err        *models.StepError
 	retryAfter time.Duration
+	// await is the run whose end the step waits for; empty: none.
+	await models.RunID
 }
 
 // attemptWork has the work done and says what came of it. ctx ends with the lease
@@ -54,7 +56,7 @@ func (w *Worker) attemptWork(ctx context.Context, work *engine.Work) outcome {
 	}
 	switch {
 	case err == nil:
-		out.output = resp.Output
+		out.output, out.await = resp.Output, models.RunID(resp.AwaitRun)
 		return out
 	case errors.Is(context.Cause(ctx), errTimeout):
 		err = connectors.Retryable(codeTimeout, "the step did not finish within %s", work.Timeout)

@@ -20,6 +20,7 @@ import (
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
 	"github.com/10ex/flows/connectors/email"
+	"github.com/10ex/flows/connectors/flows"
 	"github.com/10ex/flows/connectors/googlesheets"
 	"github.com/10ex/flows/connectors/http"
 	"github.com/10ex/flows/connectors/hubspot"
@@ -182,6 +183,7 @@ func (a *app) connectors() (c *connectors.Catalogue, err error) {
 	builtIn, err := connectors.NewRegistry(
 		core.Connector{},
 		http.New(a.egress),
+		flows.New(host{a}),
 		email.New(a.egress, email.Config{}),
 		slack.New(a.egress),
 		googlesheets.New(a.egress),
