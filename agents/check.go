@@ -12,17 +12,22 @@ import (
 	"github.com/10ex/flows/models"
 )
 
-// The connector whose connections the platform's agents are reached through.
-const slugTenex = "tenex"
+// The connectors whose connections other kinds of agents are reached through.
+const (
+	slugTenex = "tenex"
+	slugHTTP  = "http"
+)
 
 // fitting lists the connectors whose connections an agent of a kind can use, and tells
-// whether it needs one. An empty list means every connector.
+// whether it needs one.
 func fitting(kind string) (slugs []string, required bool) {
 	switch kind {
 	case KindLLM:
 		return []string{llm.SlugAnthropic, llm.SlugOpenAI}, true
 	case KindPlatform:
 		return []string{slugTenex}, true
+	case KindHTTP:
+		return []string{slugHTTP}, false
 	}
 	return nil, false
 }
@@ -44,7 +49,7 @@ func (r *Runner) Check(ctx context.Context, workspace string, a Agent) error {
 			return err
 		case fault != "":
 			faults = append(faults, FieldError{[]string{"connection"}, fault})
-		case len(slugs) > 0 && !slices.Contains(slugs, connector):
+		case !slices.Contains(slugs, connector):
 			faults = append(faults, FieldError{[]string{"connection"}, fmt.Sprintf("must be of connector %s", strings.Join(slugs, " or "))})
 		}
 	case required:

@@ -39,6 +39,9 @@ func ValidateConfig(kind string, config json.RawMessage) error {
 	case KindLLM:
 		_, err := parseLLMConfig(config)
 		return err
+	case KindPlatform:
+		_, err := parsePlatformConfig(config)
+		return err
 	}
 	return &ConfigError{Fields: []FieldError{{
 		Path:    []string{"kind"},
@@ -52,6 +55,8 @@ type httpConfig struct {
 	method  string
 	header  http.Header
 	timeout time.Duration // 0: none of its own
+
+	connection *connectors.Connection // nil: none; not a part of the config
 }
 
 func parseHTTPConfig(raw json.RawMessage) (httpConfig, error) {

@@ -62,7 +62,7 @@ func TestValidateConfigRefusesUnknownKinds(t *testing.T) {
 	require.EqualError(t, err, "kind: must be one of http, llm, platform")
 	for _, kind := range agents.Kinds() {
 		var invalid *agents.ConfigError
-		require.ErrorAs(t, agents.ValidateConfig(kind, nil), &invalid)
+		require.ErrorAs(t, agents.ValidateConfig(kind, json.RawMessage(`{"no":1}`)), &invalid)
 		require.NotEqual(t, []string{"kind"}, invalid.Fields[0].Path)
 	}
 }

@@ -33,25 +33,38 @@ func (r *Runner) runHTTP(ctx context.Context, a Agent, req Request) (Response, e
 		ctx, stop = context.WithTimeout(ctx, cfg.timeout)
 		defer stop()
 	}
+	hidden := secretsOf(req)
+	if a.Connection != "" {
+		if cfg.connection, err = r.open(ctx, req.WorkspaceID, a.Connection, slugHTTP); err != nil {
+			return Response{}, err
+		}
+		hidden.Watch(cfg.connection)
+	}
+	output, err := r.followHTTP(ctx, cfg, req)
+	return Response{Output: hidden.JSON(output)}, hidden.error(err)
+}
+
+// followHTTP sends the input and looks until there is an output.
+func (r *Runner) followHTTP(ctx context.Context, cfg httpConfig, req Request) (json.RawMessage, error) {
 	if err := req.Begin(ctx); err != nil {
-		return Response{}, err
+		return nil, err
 	}
 	header := cfg.header.Clone()
 	setDefault(header, "Content-Type", "application/json")
 	if req.IdempotencyKey != "" {
 		header.Set("Idempotency-Key", req.IdempotencyKey) // a fixed one from the config would make all runs one
 	}
-	answer, err := r.ask(ctx, cfg.method, cfg.url, header, req.Input)
+	answer, err := r.ask(ctx, cfg, cfg.method, cfg.url, header, req.Input)
 	if err != nil {
-		return Response{}, err
+		return nil, err
 	}
 	if answer.accepted {
 		if answer.location == nil {
-			return Response{}, connectors.Permanent(connectors.CodeBadResponse, "the agent accepted the work without a Location to follow it")
+			return nil, connectors.Permanent(connectors.CodeBadResponse, "the agent accepted the work without a Location to follow it")
 		}
 		answer, err = r.poll(ctx, cfg, answer)
 	}
-	return Response{Output: answer.output}, err
+	return answer.output, err
 }
 
 // poll looks at the place the agent named until the work is done.
@@ -70,7 +83,7 @@ func (r *Runner) poll(ctx context.Context, cfg httpConfig, answer httpAnswer) (h
 		if err := r.sleep(ctx, pause); err != nil {
 			return httpAnswer{}, connectors.NetworkError(ctx, err)
 		}
-		answer, err := r.ask(ctx, http.MethodGet, at, cfg.header.Clone(), nil)
+		answer, err := r.ask(ctx, cfg, http.MethodGet, at, cfg.header.Clone(), nil)
 		if err != nil {
 			e := connectors.AsError(err)
 			if faults++; !e.Retryable || faults >= maxPollFaults || ctx.Err() != nil {
@@ -98,13 +111,16 @@ type httpAnswer struct {
 	retryAfter time.Duration
 }
 
-func (r *Runner) ask(ctx context.Context, method string, at *url.URL, header http.Header, body []byte) (httpAnswer, error) {
+func (r *Runner) ask(ctx context.Context, cfg httpConfig, method string, at *url.URL, header http.Header, body []byte) (httpAnswer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, at.String(), bytes.NewReader(body))
 	if err != nil {
 		return httpAnswer{}, connectors.Permanent(codeConfigInvalid, "the agent's method or url is not valid")
 	}
 	setDefault(header, "Accept", "application/json")
 	req.Header = header
+	if err := cfg.connection.Authorize(req); err != nil {
+		return httpAnswer{}, err
+	}
 	resp, err := r.client.Do(req)
 	if err != nil {
 		return httpAnswer{}, connectors.NetworkError(ctx, err)

@@ -71,7 +71,7 @@ func (r *Runner) runLLM(ctx context.Context, a Agent, req Request) (Response, er
 		ctx, stop = context.WithTimeoutCause(ctx, cfg.timeout, errAgentTimeout)
 		defer stop()
 	}
-	c := &conversation{runner: r, agent: a, cfg: cfg, req: req}
+	c := &conversation{runner: r, agent: a, cfg: cfg, req: req, secrets: secretsOf(req)}
 	resp, err := c.run(ctx)
 	if errors.Is(context.Cause(ctx), errAgentTimeout) && err != nil {
 		err = connectors.Permanent(connectors.CodeTimeout, "the agent did not finish within %s", cfg.Timeout)
@@ -104,7 +104,7 @@ func (c *conversation) prepare(ctx context.Context) (err error) {
 	if c.connection, err = r.open(ctx, c.req.WorkspaceID, c.agent.Connection, slugs...); err != nil {
 		return err
 	}
-	c.secrets = c.secrets.add(c.connection)
+	c.secrets.Watch(c.connection)
 	c.vendor = r.vendors[c.connection.Connector]
 	if c.output, err = r.schema(c.agent.OutputSchema); err != nil {
 		return err
@@ -132,7 +132,7 @@ func (c *conversation) prepare(ctx context.Context) (err error) {
 					return err
 				}
 				opened[tc.Connection] = t.connection
-				c.secrets = c.secrets.add(t.connection)
+				c.secrets.Watch(t.connection)
 			}
 		}
 		c.tools = append(c.tools, t)

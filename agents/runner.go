@@ -102,6 +102,8 @@ func (r *Runner) runKind(ctx context.Context, a Agent, req Request) (Response, e
 		return r.runHTTP(ctx, a, req)
 	case KindLLM:
 		return r.runLLM(ctx, a, req)
+	case KindPlatform:
+		return r.runPlatform(ctx, a, req)
 	}
 	return Response{}, connectors.Permanent(codeConfigInvalid, "agent %q is of kind %q, which cannot be run", a.Slug, a.Kind)
 }

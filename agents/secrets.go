@@ -11,46 +11,22 @@ import (
 )
 
 // secrets takes those of all connections in use out of what comes back.
-type secrets []*connectors.Redactor
+type secrets struct{ *connectors.Guard }
 
-func (s secrets) add(c *connectors.Connection) secrets {
-	if r := c.Redactor(); r != nil {
-		return append(s, r)
+// secretsOf begins with what is watched already.
+func secretsOf(req Request) secrets {
+	if req.Guard != nil {
+		return secrets{req.Guard}
 	}
-	return s
-}
-
-func (s secrets) text(v string) string {
-	for _, r := range s {
-		v = r.Text(v)
-	}
-	return v
-}
-
-func (s secrets) json(v json.RawMessage) json.RawMessage {
-	for _, r := range s {
-		v = r.JSON(v)
-	}
-	return v
+	return secrets{new(connectors.Guard)}
 }
 
 // error changes errors of connectors only; no others are shown.
 func (s secrets) error(err error) error {
-	if e, ours := errors.AsType[*connectors.Error](err); ours {
-		err = e
-		for _, r := range s {
-			err = r.Error(err)
-		}
+	if e, ours := errors.AsType[*connectors.Error](err); ours && s.Guard != nil {
+		return s.Error(e)
 	}
 	return err
-}
-
-func (s secrets) longest() int {
-	n := 0
-	for _, r := range s {
-		n = max(n, r.Longest())
-	}
-	return n
 }
 
 // clean makes a value storable and takes the secrets out, so that what another attempt
@@ -60,7 +36,7 @@ func (s secrets) clean(raw json.RawMessage) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.json(clean), nil
+	return s.JSON(clean), nil
 }
 
 // batch is how long words are gathered before they are sent on.
@@ -91,14 +67,14 @@ func (w *words) add(piece string) {
 		return
 	}
 	w.last = now
-	w.send(w.secrets.text(w.held[:cut]))
+	w.send(w.secrets.Text(w.held[:cut]))
 	w.held = w.held[cut:]
 }
 
 // end sends what is left.
 func (w *words) end() {
 	if w.held != "" {
-		w.send(w.secrets.text(w.held))
+		w.send(w.secrets.Text(w.held))
 		w.held = ""
 	}
 }
@@ -106,10 +82,10 @@ func (w *words) end() {
 // cut finds how much can be sent: what begins before it has been seen whole, and no
 // secret lies across it.
 func (w *words) cut() int {
-	cut := len(w.held) - max(w.secrets.longest()-1, 0)
-	whole := w.secrets.text(w.held)
+	cut := len(w.held) - max(w.secrets.Longest()-1, 0)
+	whole := w.secrets.Text(w.held)
 	for ; cut > 0; cut-- {
-		if utf8.RuneStart(w.runeAt(cut)) && (len(w.secrets) == 0 || w.secrets.text(w.held[:cut])+w.secrets.text(w.held[cut:]) == whole) {
+		if utf8.RuneStart(w.runeAt(cut)) && (w.secrets.Longest() == 0 || w.secrets.Text(w.held[:cut])+w.secrets.Text(w.held[cut:]) == whole) {
 			return cut
 		}
 	}

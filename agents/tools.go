@@ -281,6 +281,9 @@ func (t *tool) checkHost(input json.RawMessage) error {
 		return nil // which the schema finds
 	}
 	u, err := egress.ParseURL(in.URL)
+	if err != nil && t.connection != nil && strings.HasPrefix(in.URL, "/") {
+		return nil // below the base address of the connection
+	}
 	if err != nil {
 		return connectors.Permanent(connectors.CodeInputInvalid, "url: %s", err.Error())
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/10ex/flows/agents"
@@ -18,7 +19,8 @@ import (
 type Agent struct {
 	Slug         string          `json:"slug"`
 	Name         string          `json:"name"`
-	Kind         string          `json:"kind"`
+	Kind         string          `json:"kind" enum:"http,llm,platform"`
+	Connection   *string         `json:"connection" doc:"Id of the connection it acts through, or null"`
 	Config       json.RawMessage `json:"config"`
 	InputSchema  json.RawMessage `json:"input_schema" doc:"JSON Schema of its input, or null"`
 	OutputSchema json.RawMessage `json:"output_schema" doc:"JSON Schema of its output, or null"`
@@ -27,10 +29,14 @@ type Agent struct {
 }
 
 func showAgent(a *models.Agent) Agent {
-	return Agent{
+	out := Agent{
 		Slug: a.Slug, Name: a.Name, Kind: a.Kind, Config: a.Config, InputSchema: a.InputSchema, OutputSchema: a.OutputSchema,
 		CreatedAt: stamp(a.CreatedAt), UpdatedAt: stamp(a.UpdatedAt),
 	}
+	if a.Connection != "" {
+		out.Connection = &a.Connection
+	}
+	return out
 }
 
 type agentAnswer struct {
@@ -42,7 +48,8 @@ type createAgentRequest struct {
 	Body struct {
 		Slug         string          `json:"slug" pattern:"^[a-z0-9][a-z0-9-]{0,63}$"`
 		Name         string          `json:"name,omitempty" maxLength:"200" doc:"The slug if not given"`
-		Kind         string          `json:"kind" doc:"What it is: http"`
+		Kind         string          `json:"kind" doc:"What it is: http, llm or platform"`
+		Connection   *string         `json:"connection,omitempty" doc:"Id of a connection that fits the kind"`
 		Config       json.RawMessage `json:"config,omitempty" doc:"Depends on the kind"`
 		InputSchema  json.RawMessage `json:"input_schema,omitempty" doc:"JSON Schema (2020-12)"`
 		OutputSchema json.RawMessage `json:"output_schema,omitempty" doc:"JSON Schema (2020-12)"`
@@ -56,10 +63,13 @@ func (a *API) createAgent(ctx context.Context, in *createAgentRequest) (*agentAn
 		ID: models.AgentID(ids.Make(ctx, models.AgentPrefix)), Slug: b.Slug, Name: b.Name, Kind: b.Kind,
 		Config: orNil(b.Config), InputSchema: orNil(b.InputSchema), OutputSchema: orNil(b.OutputSchema), CreatedAt: now, UpdatedAt: now,
 	}
+	if b.Connection != nil {
+		agent.Connection = *b.Connection
+	}
 	if agent.Name == "" {
 		agent.Name = agent.Slug
 	}
-	if err := checkAgent(agent); err != nil {
+	if err := a.checkAgent(ctx, agent); err != nil {
 		return nil, err
 	}
 	t := a.store.For(workspace(ctx))
@@ -74,17 +84,21 @@ func (a *API) createAgent(ctx context.Context, in *createAgentRequest) (*agentAn
 }
 
 // checkAgent refuses an agent that could not be run.
-func checkAgent(a *models.Agent) error {
+func (a *API) checkAgent(ctx context.Context, agent *models.Agent) error {
 	var found []models.FieldError
-	config := a.Config
-	if config == nil {
-		config = json.RawMessage("{}")
+	checked := runnable(agent)
+	if checked.Config == nil {
+		checked.Config = json.RawMessage("{}")
 	}
 	var bad *agents.ConfigError
-	if err := agents.ValidateConfig(a.Kind, config); errors.As(err, &bad) {
+	if err := a.agents.Check(ctx, string(workspace(ctx)), checked); errors.As(err, &bad) {
 		for _, f := range bad.Fields {
 			loc := []any{"body"}
 			for _, name := range f.Path {
+				if n, err := strconv.Atoi(name); err == nil { // a place in a list
+					loc = append(loc, n)
+					continue
+				}
 				loc = append(loc, name)
 			}
 			found = append(found, models.FieldError{Loc: loc, Msg: f.Message, Type: "invalid"})
@@ -95,7 +109,7 @@ func checkAgent(a *models.Agent) error {
 	for _, s := range []struct {
 		name   string
 		schema json.RawMessage
-	}{{"input_schema", a.InputSchema}, {"output_schema", a.OutputSchema}} {
+	}{{"input_schema", agent.InputSchema}, {"output_schema", agent.OutputSchema}} {
 		if s.schema == nil {
 			continue
 		}
@@ -151,6 +165,7 @@ type patchAgentRequest struct {
 	Body struct {
 		Name         *string         `json:"name,omitempty" minLength:"1" maxLength:"200"`
 		Kind         *string         `json:"kind,omitempty"`
+		Connection   json.RawMessage `json:"connection,omitempty" doc:"Id of a connection that fits the kind; null takes it away"`
 		Config       json.RawMessage `json:"config,omitempty"`
 		InputSchema  json.RawMessage `json:"input_schema,omitempty" doc:"An empty object allows everything"`
 		OutputSchema json.RawMessage `json:"output_schema,omitempty" doc:"An empty object allows everything"`
@@ -163,12 +178,24 @@ func (a *API) patchAgent(ctx context.Context, in *patchAgentRequest) (*agentAnsw
 		return nil, err
 	}
 	b := in.Body
-	agent, err := a.store.For(workspace(ctx)).UpdateAgent(ctx, slug, a.now(), func(agent *models.Agent) error {
+	var connection *string
+	if b.Connection != nil {
+		if err := json.Unmarshal(b.Connection, &connection); err != nil {
+			return nil, invalid(models.FieldError{Loc: []any{"body", "connection"}, Msg: "must be the id of a connection, or null", Type: "type"})
+		}
+	}
+	change := func(agent *models.Agent) {
 		if b.Name != nil {
 			agent.Name = *b.Name
 		}
 		if b.Kind != nil {
 			agent.Kind = *b.Kind
+		}
+		if b.Connection != nil {
+			agent.Connection = ""
+			if connection != nil {
+				agent.Connection = *connection
+			}
 		}
 		for _, f := range []struct{ to, from *json.RawMessage }{
 			{&agent.Config, &b.Config}, {&agent.InputSchema, &b.InputSchema}, {&agent.OutputSchema, &b.OutputSchema},
@@ -177,7 +204,25 @@ func (a *API) patchAgent(ctx context.Context, in *patchAgentRequest) (*agentAnsw
 				*f.to = orNil(*f.from) // null takes it away
 			}
 		}
-		return checkAgent(agent)
+	}
+	// Whether it could be run is found out before, and not while the row is locked:
+	// connections have to be looked up.
+	t := a.store.For(workspace(ctx))
+	agent, err := t.Agent(ctx, slug)
+	if err != nil {
+		return nil, err
+	}
+	before := *agent
+	change(agent)
+	if err := a.checkAgent(ctx, agent); err != nil {
+		return nil, err
+	}
+	agent, err = t.UpdateAgent(ctx, slug, a.now(), func(agent *models.Agent) error {
+		if !agent.UpdatedAt.Equal(before.UpdatedAt) {
+			return models.Conflict(models.CodeConflict, "agent %q was changed meanwhile", slug)
+		}
+		change(agent)
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -244,11 +289,16 @@ func (a *API) testAgent(ctx context.Context, in *testAgentRequest) (*testAnswer,
 		req.Input = in.Body.Input
 	}
 	began := time.Now()
-	resp, err := a.agents.Run(ctx, agents.Agent{
-		Slug: agent.Slug, Name: agent.Name, Kind: agent.Kind, Config: agent.Config,
-		InputSchema: agent.InputSchema, OutputSchema: agent.OutputSchema,
-	}, req)
+	resp, err := a.agents.Run(ctx, runnable(agent), req)
 	return tested(resp, err, time.Since(began)), nil
+}
+
+// runnable is an agent as those who run it want it.
+func runnable(a *models.Agent) agents.Agent {
+	return agents.Agent{
+		Slug: a.Slug, Name: a.Name, Kind: a.Kind, Connection: a.Connection, Config: a.Config,
+		InputSchema: a.InputSchema, OutputSchema: a.OutputSchema,
+	}
 }
 
 // testCall is a call outside any run. Its key is new, or follows from the

@@ -67,6 +67,9 @@ type Request struct {
 
 	// Connection is nil for actions that need none.
 	Connection *Connection
+	// Guard knows the secrets that the attempt uses. Whoever opens a connection besides
+	// Connection has it watch that one, too. Nil: nobody else looks.
+	Guard *Guard
 	// BeforeEffect is called through Begin right before the first effect outside.
 	// It may be nil.
 	BeforeEffect func(context.Context) error

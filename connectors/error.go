@@ -35,6 +35,10 @@ const (
 	CodeInternal      = "internal"
 )
 
+// ErrHandedOver is behind the cause of a context that ends because the attempt goes on
+// elsewhere: what was begun at the other side must go on, too.
+var ErrHandedOver = errors.New("the attempt goes on elsewhere")
+
 func (e *Error) Error() string { return e.Message }
 
 // Unwrap gives what lies behind, for logs and errors.Is; it is never shown.

@@ -3,9 +3,11 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/tasks"
 )
@@ -25,8 +27,8 @@ func attemptOfWork(w *engine.Work) attempt {
 // Why a step in flight is told to stop. After none of these is a result recorded.
 var (
 	errLeaseLost = errors.New("the step was cancelled or is another worker's by now")
-	errLeaseOver = errors.New("no sign of life reached the database for the length of a lease")
-	errDrained   = errors.New("the worker is stopping and hands the step back")
+	errLeaseOver = fmt.Errorf("no sign of life reached the database for the length of a lease: %w", connectors.ErrHandedOver)
+	errDrained   = fmt.Errorf("the worker is stopping and hands the step back: %w", connectors.ErrHandedOver)
 )
 
 // job is a step this process has a lease on.

@@ -93,7 +93,7 @@ func (w *Worker) callSafely(ctx context.Context, work *engine.Work, guard *conne
 func (w *Worker) call(ctx context.Context, work *engine.Work, guard *connectors.Guard) (connectors.Response, error) {
 	req := connectors.Request{
 		Action: work.Step.Action, Input: work.Input, IdempotencyKey: work.IdempotencyKey,
-		WorkspaceID: string(work.Ref.Workspace), RunID: string(work.Ref.Run), StepID: work.Ref.Step, Attempt: work.Attempt,
+		WorkspaceID: string(work.Ref.Workspace), WorkflowID: string(work.WorkflowID), RunID: string(work.Ref.Run), StepID: work.Ref.Step, Attempt: work.Attempt,
 		BeforeEffect: func(ctx context.Context) error { return w.beginEffect(ctx, work) },
 	}
 	if work.Ref.Iteration >= 0 {
@@ -103,6 +103,7 @@ func (w *Worker) call(ctx context.Context, work *engine.Work, guard *connectors.
 	case models.StepTypeConnector:
 		return w.callConnector(ctx, work, req, guard)
 	case models.StepTypeAgent:
+		req.Guard = guard // an agent opens connections of its own
 		return w.callAgent(ctx, work, req)
 	case models.StepTypeBranch, models.StepTypeWait:
 	}
@@ -161,7 +162,7 @@ func (w *Worker) callAgent(ctx context.Context, work *engine.Work, req connector
 		return connectors.Response{}, err
 	}
 	resp, err := w.deps.Agents.Run(ctx, agents.Agent{
-		Slug: row.Slug, Name: row.Name, Kind: row.Kind, Config: row.Config,
+		Slug: row.Slug, Name: row.Name, Kind: row.Kind, Connection: row.Connection, Config: row.Config,
 		InputSchema: row.InputSchema, OutputSchema: row.OutputSchema,
 	}, req)
 	if err == nil && len(resp.Output) > 0 {

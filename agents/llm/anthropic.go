@@ -21,8 +21,9 @@ const anthropicVersion = "2023-06-01"
 func NewAnthropic(client *egress.Client) *Anthropic {
 	return &Anthropic{wire{client, func(req *http.Request, c *connectors.Connection) {
 		req.Header.Set("Anthropic-Version", anthropicVersion)
-		if c.Auth.Type == connectors.AuthHeader && c.Auth.Name == "" {
-			c.Auth.Name = "X-Api-Key"
+		if c.Auth.Type == connectors.AuthBearer { // the vendor wants its keys in a place of its own
+			c.Auth = connectors.Auth{Type: connectors.AuthHeader, Name: "X-Api-Key"}
+			c.Secrets = map[string]string{connectors.SecretValue: c.Secrets[connectors.SecretToken]}
 		}
 	}}}
 }

@@ -44,7 +44,7 @@ func NewAnthropicConnector(client *egress.Client, prices Prices) *Connector {
 		slug: SlugAnthropic, name: "Anthropic",
 		description: "Models of Anthropic, by its messages protocol.",
 		connection: connectors.ConnectionSpec{
-			Required: true, Auth: []connectors.AuthType{connectors.AuthHeader, connectors.AuthBearer},
+			Required: true, Auth: []connectors.AuthType{connectors.AuthBearer, connectors.AuthHeader},
 			BaseURL: "https://api.anthropic.com",
 		},
 		vendor: NewAnthropic(client), prices: prices,

@@ -56,7 +56,7 @@ func connection(protocol, url string) *connectors.Connection {
 	if protocol == llm.SlugAnthropic {
 		return &connectors.Connection{
 			ID: "conn_1", Connector: protocol, BaseURL: url, Hosts: []string{host},
-			Auth: connectors.Auth{Type: connectors.AuthHeader}, Secrets: map[string]string{connectors.SecretValue: llmtest.Key},
+			Auth: connectors.Auth{Type: connectors.AuthBearer}, Secrets: map[string]string{connectors.SecretToken: llmtest.Key},
 		}
 	}
 	return &connectors.Connection{

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/10ex/flows/agents"
+	"github.com/10ex/flows/agents/llm"
 	"github.com/10ex/flows/bus"
 	"github.com/10ex/flows/connections"
 	"github.com/10ex/flows/connectors"
@@ -180,6 +181,10 @@ func (a *app) connectors() (c *connectors.Catalogue, err error) {
 	if a.egress, err = egress.New(outbound); err != nil {
 		return nil, err
 	}
+	prices, err := llm.LoadPrices()
+	if err != nil {
+		return nil, err
+	}
 	builtIn, err := connectors.NewRegistry(
 		core.Connector{},
 		http.New(a.egress),
@@ -189,6 +194,8 @@ func (a *app) connectors() (c *connectors.Catalogue, err error) {
 		googlesheets.New(a.egress),
 		hubspot.New(a.egress),
 		tenex.New(a.egress),
+		llm.NewOpenAIConnector(a.egress, prices),
+		llm.NewAnthropicConnector(a.egress, prices),
 	)
 	if err != nil {
 		return nil, err
@@ -197,7 +204,17 @@ func (a *app) connectors() (c *connectors.Catalogue, err error) {
 }
 
 func (a *app) openOutside(context.Context) (err error) {
-	a.agents, err = agents.New(agents.Deps{Egress: a.egress})
+	a.agents, err = agents.New(agents.Deps{
+		Egress: a.egress, Clock: a.clock, Tools: a.catalogue, OpenFunc: a.connections.Open,
+		PeekFunc: func(ctx context.Context, ws models.WorkspaceID, id string) (string, error) {
+			c, err := a.connections.Get(ctx, ws, models.ConnectionID(id))
+			if err != nil {
+				return "", err
+			}
+			return c.Connector, nil
+		},
+		LedgerFunc: func(ws models.WorkspaceID) agents.Ledger { return a.store.For(ws) },
+	})
 	return err
 }
 
