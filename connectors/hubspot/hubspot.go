@@ -26,6 +26,14 @@ func New(client *egress.Client) *rest.Connector {
 				// bearer is the token of a private app.
 				Auth:    []connectors.AuthType{connectors.AuthBearer, connectors.AuthOAuth2},
 				BaseURL: "https://api.hubapi.com",
+				OAuth: &connectors.Auth{
+					Grant: "authorization_code", AuthorizationURL: "https://app.hubspot.com/oauth/authorize", TokenURL: "https://api.hubapi.com/oauth/v1/token",
+					ClientAuth: "body",
+					Scopes: []string{
+						"oauth", "crm.objects.contacts.read", "crm.objects.contacts.write", "crm.objects.companies.read", "crm.objects.companies.write",
+						"crm.objects.deals.read", "crm.objects.deals.write", "crm.lists.read", "crm.lists.write",
+					},
+				},
 			},
 		},
 		Actions: actions(),

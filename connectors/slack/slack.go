@@ -29,6 +29,10 @@ func New(client *egress.Client) *rest.Connector {
 				Auth:     []connectors.AuthType{connectors.AuthBearer, connectors.AuthOAuth2, connectors.AuthNone},
 				BaseURL:  "https://slack.com/api",
 				Config:   json.RawMessage(configSchema),
+				OAuth: &connectors.Auth{
+					Grant: "authorization_code", AuthorizationURL: "https://slack.com/oauth/v2/authorize", TokenURL: "https://slack.com/api/oauth.v2.access",
+					Scopes: []string{"chat:write", "reactions:write", "users:read", "users:read.email", "im:write", "mpim:write"},
+				},
 				Secrets: map[string]string{
 					SecretWebhookURL: "The address of an incoming webhook, in place of the token of a bot (auth none). It can post messages and nothing else.",
 				},
