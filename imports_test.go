@@ -48,6 +48,7 @@ var layout = []folder{
 	{"connectors", leaves, "a connector knows the outside and nothing of runs"},
 	{"agents", join(leaves, "connectors", "models"), "an agent's tools are connector actions, and its journal is told in the words of models; it knows nothing of how runs move"},
 	{"agents/llm", join(leaves, "connectors"), "a vendor of models is asked over a connection; it knows nothing of agents"},
+	{"connectors/registered", join(leaves, "connectors", "models", "store"), "it keeps what workspaces register, which takes a database"},
 	{"migrations", nil, "a migration is history: code that changes must not change it"},
 	{"templates", []string{"engine/expression", "models"}, "templates are data in the words of models; what stands between {{ and }} is for expressions to read"},
 	{"web", nil, "the console speaks to the API over HTTP only"},

@@ -23,6 +23,7 @@ import (
 
 	"github.com/10ex/flows/agents"
 	"github.com/10ex/flows/connectors"
+	"github.com/10ex/flows/connectors/registered"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/clock"
 	"github.com/10ex/flows/internal/obs"
@@ -65,6 +66,8 @@ type Deps struct {
 	Connectors  *connectors.Catalogue // required
 	Agents      *agents.Runner        // required
 	Connections Connections           // required
+	// Registered registers connectors. Nil: that cannot be done here.
+	Registered *registered.Service
 	// Redis counts rate limits across processes and spreads revocations. Nil: this
 	// process counts by itself, and readyz does not ask for Redis.
 	Redis *redis.Client
@@ -228,6 +231,7 @@ func (a *API) assemble() error {
 		// What Fiber gives would else be overwritten by the next request.
 		Immutable: true,
 	})
+	a.app.Server().HeaderReceived = a.sizeOfBody
 	a.app.Use(a.enter)
 	a.app.Get("/livez", a.livez)
 	a.app.Get("/readyz", a.readyz)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -12,7 +13,10 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
+	"github.com/10ex/flows/connectors"
+	"github.com/10ex/flows/internal/apikey"
 	"github.com/10ex/flows/internal/obs"
 )
 
@@ -69,6 +73,24 @@ func (a *API) checkBody(r route) func(huma.Context, func(huma.Context)) {
 		}
 		next(hc)
 	}
+}
+
+// maxDocumentBody is the most a request with a document in it may be: a document, and
+// what it takes to write it into JSON.
+const maxDocumentBody = connectors.MaxDocument * 3 / 2
+
+// sizeOfBody gives the few routes that take documents of others room for them, before
+// the body has been read. Whoever brings no key gets none.
+func (a *API) sizeOfBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	path, _, _ := bytes.Cut(h.RequestURI(), []byte("?"))
+	rest, ok := bytes.CutPrefix(path, []byte(base+"/connectors"))
+	registers := ok && h.IsPost() && len(rest) == 0
+	replaces := ok && string(h.Method()) == fiber.MethodPatch && bytes.Count(rest, []byte("/")) == 1
+	key, _ := bytes.CutPrefix(h.Peek(fiber.HeaderAuthorization), []byte("Bearer "))
+	if _, _, isKey := apikey.Parse(string(key)); !isKey || !registers && !replaces {
+		return fasthttp.RequestConfig{}
+	}
+	return fasthttp.RequestConfig{MaxRequestBodySize: max(a.cfg.MaxBody, maxDocumentBody)}
 }
 
 // guard sets what every answer says: it is what it says it is, and for this client.

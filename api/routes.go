@@ -78,6 +78,12 @@ func (a *API) routes() []route {
 
 		{get, base + "/connectors", flowsRead, 0, "list-connectors", "List connectors and their actions", bind(a.listConnectors)},
 		{get, base + "/connectors/{slug}", flowsRead, 0, "get-connector", "Get a connector", bind(a.getConnector)},
+		{post, base + "/connectors", connectionsWrite, acts | created, "register-connector", "Register an OpenAPI document or an MCP server as a connector", bind(a.createConnector)},
+		{patch, base + "/connectors/{slug}", connectionsWrite, 0, "update-connector", "Change a registered connector, or replace what it was made of", bind(a.patchConnector)},
+		{post, base + "/connectors/{slug}/refresh", connectionsWrite, acts, "refresh-connector", "Read the description of a registered connector again", bind(a.refreshConnector)},
+		{del, base + "/connectors/{slug}", connectionsWrite, 0, "delete-connector", "Delete a registered connector", bind(a.deleteConnector)},
+		{get, base + "/connectors/{slug}/actions", flowsRead, 0, "list-actions", "List the actions of a connector with their schemas", bind(a.listActions)},
+		{get, base + "/connectors/{slug}/actions/{action}", flowsRead, 0, "get-action", "Get an action of a connector", bind(a.getAction)},
 		{post, base + "/connectors/{slug}/actions/{action}/test", runsWrite, acts, "test-action", "Do an action once, outside a flow", bind(a.testAction)},
 
 		{post, base + "/connections", connectionsWrite, acts | created, "create-connection", "Create a connection", bind(a.createConnection)},

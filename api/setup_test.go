@@ -21,6 +21,8 @@ import (
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
 	httpconnector "github.com/10ex/flows/connectors/http"
+	"github.com/10ex/flows/connectors/openapi"
+	"github.com/10ex/flows/connectors/registered"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/apikey"
 	"github.com/10ex/flows/internal/clock"
@@ -95,8 +97,15 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 	require.NoError(t, err)
 	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(guarded))
 	require.NoError(t, err)
+	own, err := registered.New(registered.Deps{Store: s, BuiltIn: registry, Kinds: map[models.ConnectorKind]connectors.Kind{
+		models.ConnectorOpenAPI: openapi.NewKind(guarded),
+	}, Open: func(ctx context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error) {
+		return b.connections.Open(ctx, ws, id)
+	}})
+	require.NoError(t, err)
+	catalogue := connectors.NewCatalogue(registry, own)
 	b.engine, err = engine.New(engine.Deps{
-		Store: s, Clock: clock.System{}, Enqueuer: noQueue{}, Notifier: hubNotifier{b.hub}, Catalogue: connectors.NewCatalogue(registry, nil),
+		Store: s, Clock: clock.System{}, Enqueuer: noQueue{}, Notifier: hubNotifier{b.hub}, Catalogue: catalogue,
 		Log: testkit.Logger(t),
 	}, engine.Config{})
 	require.NoError(t, err)
@@ -109,11 +118,11 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 	runner, err := agents.New(agents.Deps{Egress: guarded})
 	require.NoError(t, err)
 	b.connections, err = connections.New(connections.Deps{
-		Store: s, Connectors: connectors.NewCatalogue(registry, nil), Seal: ring, Egress: guarded, Log: testkit.Logger(t),
+		Store: s, Connectors: catalogue, Seal: ring, Egress: guarded, Log: testkit.Logger(t),
 	})
 	require.NoError(t, err)
 	deps := Deps{
-		Store: s, Engine: b.engine, Bus: b.bus, Hub: b.hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Connections: b.connections, Redis: o.redis,
+		Store: s, Engine: b.engine, Bus: b.bus, Hub: b.hub, Connectors: catalogue, Registered: own, Agents: runner, Connections: b.connections, Redis: o.redis,
 		Log: testkit.Logger(t), Version: "1.2.3",
 	}
 	if o.engine != nil {

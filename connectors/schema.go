@@ -13,7 +13,10 @@ import (
 )
 
 // Schema is a compiled JSON Schema. It is safe for concurrent use.
-type Schema struct{ compiled *jsonschema.Schema }
+type Schema struct {
+	compiled *jsonschema.Schema
+	meter    *meter // nil where nobody hostile wrote the schema
+}
 
 // Violation says where and how a value breaks a Schema. It never repeats the
 // value, which may be a secret.
@@ -36,11 +39,16 @@ func CompileSchema(raw json.RawMessage) (*Schema, error) {
 	if err != nil {
 		return nil, errors.New("schema is not JSON")
 	}
+	return compileSchema(doc, func(*jsonschema.Compiler) {})
+}
+
+func compileSchema(doc any, prepare func(*jsonschema.Compiler)) (*Schema, error) {
 	const self = "urn:schema"
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
 	c.UseLoader(noLoader{})
+	prepare(c)
 	if err := c.AddResource(self, doc); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
@@ -49,6 +57,13 @@ func CompileSchema(raw json.RawMessage) (*Schema, error) {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	return &Schema{compiled: compiled}, nil
+}
+
+// CheckSchema tells whether CompileSchema would take a schema, given as values of
+// encoding/json.
+func CheckSchema(doc any) error {
+	_, err := compileSchema(doc, func(*jsonschema.Compiler) {})
+	return err
 }
 
 // MustCompileSchema is CompileSchema for schemas written in the program; it panics
@@ -68,9 +83,11 @@ func (s *Schema) Check(value json.RawMessage) []Violation {
 		return []Violation{{Message: "is not JSON"}}
 	}
 	var invalid *jsonschema.ValidationError
-	switch err := s.compiled.Validate(v); {
+	switch err := s.validate(v); {
 	case err == nil:
 		return nil
+	case errors.Is(err, errOutOfFuel):
+		return []Violation{{Message: "cannot be checked: the schema takes too long for it"}}
 	case !errors.As(err, &invalid):
 		return []Violation{{Message: "does not fit the schema"}}
 	}

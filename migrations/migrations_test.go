@@ -196,7 +196,7 @@ func TestModelsHaveTheColumnsOfTheirTables(t *testing.T) {
 		models.Budget{}, models.BudgetDay{}, models.BudgetHold{}, models.Run{}, models.Step{},
 		models.StepAttempt{}, models.RunLog{}, models.Wait{}, models.IdempotencyKey{},
 		models.Event{}, models.Match{}, models.Trigger{}, models.TriggerKey{}, models.Tick{},
-		models.Delivery{}, models.DeliveryAttempt{}, models.Template{}, models.Connection{},
+		models.Delivery{}, models.DeliveryAttempt{}, models.Template{}, models.Connection{}, models.Connector{},
 	}
 	each(t, func(t *testing.T, url string, d database) {
 		_, err := openStore(t, url).Migrate(context.Background())
@@ -257,6 +257,7 @@ func TestChecksHoldTheStatesOfModels(t *testing.T) {
 		},
 		"deliveries":   {texts(models.DeliveryStatuses), texts([]models.DeliveryStatus{models.DeliveryPending, models.DeliverySending})},
 		"templates":    {texts(models.TemplateStatuses)},
+		"connectors":   {texts(models.ConnectorKinds)},
 		"agent_turns":  {texts(models.AgentTurnStatuses)},
 		"budgets":      {texts([]models.BudgetScope{models.BudgetWorkspace, models.BudgetWorkflow})},
 		"budget_days":  {texts(models.BudgetScopes)},

@@ -17,6 +17,8 @@ type (
 	EventID string
 	// AgentID names an agent; people use its slug.
 	AgentID string
+	// ConnectorID names a registered connector; people use its slug.
+	ConnectorID string
 	// DeliveryID names a delivery of a webhook.
 	DeliveryID string
 	// ConnectionID names a connection.
@@ -34,6 +36,7 @@ const (
 	AgentPrefix      = "agt"
 	DeliveryPrefix   = "dlv"
 	ConnectionPrefix = "conn"
+	ConnectorPrefix  = "ctr"
 )
 
 // idChars is the length of an id after its prefix and underscore.

@@ -25,6 +25,8 @@ import (
 	"github.com/10ex/flows/connectors/googlesheets"
 	"github.com/10ex/flows/connectors/http"
 	"github.com/10ex/flows/connectors/hubspot"
+	"github.com/10ex/flows/connectors/openapi"
+	"github.com/10ex/flows/connectors/registered"
 	"github.com/10ex/flows/connectors/slack"
 	"github.com/10ex/flows/connectors/tenex"
 	"github.com/10ex/flows/engine"
@@ -71,6 +73,7 @@ type app struct {
 	courier     *worker.Courier   // 6: sends webhooks; nil without a worker
 	egress      *egress.Client    // 7: the way outside
 	catalogue   *connectors.Catalogue
+	registered  *registered.Service // connectors that workspaces have registered
 	agents      *agents.Runner
 	connections *connections.Service // 7: accounts at other sides
 	worker      *worker.Worker       // 8: does steps; nil without the role
@@ -171,7 +174,8 @@ func (a *app) openEngine(context.Context) (err error) {
 	return err
 }
 
-// connectors is the list of all connectors that are built in.
+// connectors is the list of all connectors that are built in, and of the kinds of
+// those that workspaces register.
 func (a *app) connectors() (c *connectors.Catalogue, err error) {
 	private := a.cfg.AllowPrivate != nil && *a.cfg.AllowPrivate
 	outbound := egress.Config{AllowPrivate: private, UserAgent: "flows/" + version}
@@ -200,7 +204,14 @@ func (a *app) connectors() (c *connectors.Catalogue, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return connectors.NewCatalogue(builtIn, nil), nil
+	a.registered, err = registered.New(registered.Deps{
+		Store: a.store, BuiltIn: builtIn, Clock: a.clock,
+		Kinds: map[models.ConnectorKind]connectors.Kind{models.ConnectorOpenAPI: openapi.NewKind(a.egress)},
+		Open: func(ctx context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error) {
+			return a.connections.Open(ctx, ws, id) // which is made later, for it asks which connectors there are
+		},
+	})
+	return connectors.NewCatalogue(builtIn, a.registered), err
 }
 
 func (a *app) openOutside(context.Context) (err error) {

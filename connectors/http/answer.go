@@ -3,6 +3,7 @@ package http
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"mime"
 	nethttp "net/http"
 	"strings"
@@ -13,6 +14,16 @@ import (
 
 	"github.com/10ex/flows/connectors"
 )
+
+// Answer reads a successful response and gives what the output of an action that sends
+// one request is: status, headers and body. The caller closes the body.
+func Answer(resp *nethttp.Response) (json.RawMessage, error) {
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, connectors.NetworkError(resp.Request.Context(), err)
+	}
+	return answer(resp, body)
+}
 
 // answer turns a successful response into the action's output.
 func answer(resp *nethttp.Response, body []byte) (json.RawMessage, error) {

@@ -1,0 +1,167 @@
+package openapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/10ex/flows/connectors"
+	httpconnector "github.com/10ex/flows/connectors/http"
+	"github.com/10ex/flows/internal/egress"
+)
+
+// connector is a registered document.
+type connector struct {
+	client *egress.Client
+	doc    *compiled
+	spec   connectors.Spec
+	byName map[string]int // operations, by name and by operationId
+	inputs sync.Map       // of *connectors.Schema, by place in doc.Operations
+}
+
+var _ connectors.Registered = (*connector)(nil)
+
+func newConnector(client *egress.Client, stored connectors.Stored, doc *compiled) *connector {
+	c := &connector{client: client, doc: doc, byName: make(map[string]int, 2*len(doc.Operations))}
+	c.spec = connectors.Spec{
+		Slug: stored.Slug, Name: stored.Name, Description: stored.Description,
+		Actions: make([]connectors.Action, len(doc.Operations)), Connection: connection(doc),
+	}
+	for i := range doc.Operations {
+		c.spec.Actions[i] = summary(&doc.Operations[i])
+		c.byName[doc.Operations[i].Name] = i
+	}
+	for i := range doc.Operations {
+		if id := doc.Operations[i].ID; id != "" {
+			if _, taken := c.byName[id]; !taken {
+				c.byName[id] = i
+			}
+		}
+	}
+	return c
+}
+
+// connection tells which accounts go with a document.
+func connection(doc *compiled) *connectors.ConnectionSpec {
+	s := &connectors.ConnectionSpec{}
+	for _, a := range doc.Auth {
+		s.Auth = append(s.Auth, a.Type)
+	}
+	s.Auth = append(s.Auth, connectors.AuthNone)
+	if len(doc.Auth) == 0 { // documents often do not say; the server does
+		s.Auth = []connectors.AuthType{
+			connectors.AuthNone, connectors.AuthBearer, connectors.AuthBasic, connectors.AuthHeader, connectors.AuthQuery, connectors.AuthOAuth2,
+		}
+	}
+	addresses := slices.Clone(doc.Servers)
+	for i := range doc.Operations {
+		addresses = append(addresses, doc.Operations[i].Server)
+	}
+	for _, address := range addresses {
+		u, err := url.Parse(address)
+		if err == nil && u.Host != "" && !slices.Contains(s.Hosts, strings.ToLower(u.Host)) {
+			s.Hosts = append(s.Hosts, strings.ToLower(u.Host))
+		}
+	}
+	if len(doc.Servers) > 0 {
+		s.BaseURL = doc.Servers[0]
+	}
+	return s
+}
+
+func summary(op *operation) connectors.Action {
+	return connectors.Action{
+		Name: op.Name, Description: op.Description,
+		Idempotent: slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete}, op.Method),
+		NoEffect:   slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions}, op.Method),
+	}
+}
+
+// Spec describes the connector, without the schemas of its actions.
+func (c *connector) Spec() connectors.Spec { return c.spec }
+
+// Action finds an action by its name, or by the operationId of the document.
+func (c *connector) Action(name string) (connectors.Action, bool) {
+	i, ok := c.byName[name]
+	if !ok {
+		return connectors.Action{}, false
+	}
+	op := &c.doc.Operations[i]
+	a := summary(op)
+	a.Input = c.doc.Defs.Bundle(op.Input, connectors.MaxSchema)
+	a.Output = c.doc.Defs.Bundle(op.Output, connectors.MaxSchema)
+	return a, true
+}
+
+// CheckInput returns a permanent *Error naming each field in which input does not fit.
+func (c *connector) CheckInput(action string, input json.RawMessage) error {
+	i, ok := c.byName[action]
+	if !ok {
+		return c.unknown(action)
+	}
+	schema, ok := c.inputs.Load(i)
+	if !ok {
+		compiled, err := connectors.CompileForeignSchema(c.doc.Defs.Bundle(c.doc.Operations[i].Input, connectors.MaxSchema))
+		if err != nil {
+			return err
+		}
+		schema, _ = c.inputs.LoadOrStore(i, compiled)
+	}
+	return schema.(*connectors.Schema).CheckInput(input) //nolint:forcetypeassert // nothing else is put there
+}
+
+func (c *connector) unknown(action string) error {
+	return connectors.Permanent(connectors.CodeUnknownAction, "connector %q has no action %q", c.spec.Slug, action)
+}
+
+// Do sends the request of an operation.
+func (c *connector) Do(ctx context.Context, r connectors.Request) (connectors.Response, error) {
+	i, ok := c.byName[r.Action]
+	if !ok {
+		return connectors.Response{}, c.unknown(r.Action)
+	}
+	op := &c.doc.Operations[i]
+	req, err := op.request(ctx, c.server(op, r.Connection), r.Input)
+	if err != nil {
+		return connectors.Response{}, err
+	}
+	if r.IdempotencyKey != "" {
+		req.Header.Set("Idempotency-Key", r.IdempotencyKey)
+	}
+	if err := r.Connection.Authorize(req); err != nil {
+		return connectors.Response{}, err
+	}
+	if err := r.Begin(ctx); err != nil {
+		return connectors.Response{}, err
+	}
+	return send(c.client, req)
+}
+
+// server is where an operation's requests go. A connection may choose among the
+// servers of the document, and has no say beyond.
+func (c *connector) server(op *operation, conn *connectors.Connection) string {
+	switch {
+	case op.Server != "":
+		return op.Server
+	case conn != nil && slices.Contains(c.doc.Servers, conn.BaseURL):
+		return conn.BaseURL
+	}
+	return c.doc.Servers[0]
+}
+
+func send(client *egress.Client, req *http.Request) (connectors.Response, error) {
+	resp, err := client.Do(req)
+	if err != nil {
+		return connectors.Response{}, connectors.NetworkError(req.Context(), err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return connectors.Response{}, connectors.HTTPError(resp)
+	}
+	output, err := httpconnector.Answer(resp)
+	return connectors.Response{Output: output}, err
+}

@@ -1,0 +1,252 @@
+package registered
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/10ex/flows/connectors"
+	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
+)
+
+// Deps are what a Service works with.
+type Deps struct {
+	Store *store.Store // required
+	// BuiltIn has the names that nobody can take. Required.
+	BuiltIn *connectors.Registry
+	// Kinds make connectors, by the name of the kind.
+	Kinds map[models.ConnectorKind]connectors.Kind
+	// Open opens a connection of a workspace that is used to ask for a description.
+	// Nil: none can be named.
+	Open func(ctx context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error)
+	// Clock tells the time. Default: this process's.
+	Clock clock.Clock
+}
+
+// maxHeld bounds the bytes of connectors in memory, as they are stored; opened they
+// take about ten times as much.
+const maxHeld = 16 << 20
+
+// Service registers connectors and finds them. It may be used concurrently.
+type Service struct {
+	deps  Deps
+	cache *cache
+}
+
+var _ connectors.Own = (*Service)(nil)
+
+// New makes a Service.
+func New(deps Deps) (*Service, error) {
+	if deps.Store == nil || deps.BuiltIn == nil {
+		return nil, errors.New("registered connectors: a dependency is missing")
+	}
+	if deps.Clock == nil {
+		deps.Clock = clock.System{}
+	}
+	return &Service{deps: deps, cache: newCache(maxHeld)}, nil
+}
+
+// Find finds the connector that a workspace has registered under a slug. It asks the
+// database which one is the newest, and reads it only if it is not in memory.
+func (s *Service) Find(ctx context.Context, workspace, slug string) (connectors.Registered, bool, error) {
+	t := s.deps.Store.For(models.WorkspaceID(workspace))
+	id, version, err := t.ConnectorVersion(ctx, slug)
+	at := place{models.WorkspaceID(workspace), slug}
+	switch {
+	case errors.Is(err, models.ErrNotFound), errors.Is(err, models.ErrInvalid):
+		s.cache.forget(at)
+		return nil, false, nil
+	case err != nil:
+		return nil, false, err
+	}
+	if found, ok := s.cache.get(at, id, version); ok {
+		return found, true, nil
+	}
+	row, err := t.Connector(ctx, slug)
+	switch {
+	case errors.Is(err, models.ErrNotFound):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, err
+	}
+	opened, err := s.open(row)
+	if err != nil {
+		return nil, false, err
+	}
+	s.cache.put(&held{at: at, id: row.ID, version: row.Version, size: len(row.Compiled), opened: opened})
+	return opened, true, nil
+}
+
+func (s *Service) open(row *models.Connector) (connectors.Registered, error) {
+	kind, ok := s.deps.Kinds[row.Kind]
+	if !ok {
+		return nil, connectors.Permanent(connectors.CodeUnknownConnector, "connectors of kind %s are not available here", row.Kind)
+	}
+	opened, err := kind.Open(connectors.Stored{
+		Slug: row.Slug, Name: row.Name, Description: row.Description, Config: row.Config, Data: row.Compiled,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connector %s: %w", row.Slug, err)
+	}
+	return opened, nil
+}
+
+// Registration is what a workspace gives.
+type Registration struct {
+	ID          models.ConnectorID
+	Slug        string
+	Kind        models.ConnectorKind
+	Name        *string // nil: as the description has it
+	Description *string
+	// Config is what the kind wants to know, as an object.
+	Config map[string]any
+	// Document is the description, where it is given.
+	Document []byte
+	// Connection is used to ask for the description; empty for none.
+	Connection string
+}
+
+var slugForm = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
+
+// Create registers a connector.
+func (s *Service) Create(ctx context.Context, ws models.WorkspaceID, r Registration) (*models.Connector, error) {
+	if !slugForm.MatchString(r.Slug) {
+		return nil, invalid("slug", "must begin with a lower-case letter and hold lower-case letters, digits, - and _ only")
+	}
+	if _, taken := s.deps.BuiltIn.Lookup(r.Slug); taken {
+		return nil, models.Conflict(models.CodeConflict, "connector %s is built in, so its name cannot be taken", r.Slug)
+	}
+	t := s.deps.Store.For(ws)
+	if have, err := t.Connector(ctx, r.Slug); err == nil {
+		if have.ID == r.ID {
+			return have, nil // a repeated request, the first try of which got this far
+		}
+		return nil, models.Conflict(models.CodeConflict, "connector %s exists already", r.Slug)
+	} else if !errors.Is(err, models.ErrNotFound) {
+		return nil, err
+	}
+	now := s.deps.Clock.Now()
+	row := &models.Connector{ID: r.ID, Slug: r.Slug, Kind: r.Kind, CreatedAt: now, UpdatedAt: now}
+	if err := s.compile(ctx, ws, row, r); err != nil {
+		return nil, err
+	}
+	return row, t.CreateConnector(ctx, row)
+}
+
+// Change is what is new about a connector; what is nil stays.
+type Change struct {
+	Name        *string
+	Description *string
+	// Config has the fields that change; one that is nil is taken away.
+	Config map[string]any
+	// Document is a new description.
+	Document []byte
+	// Refresh asks for the description again, also if nothing has changed.
+	Refresh    bool
+	Connection string
+}
+
+// Update changes a connector. The description is read again where something says so.
+func (s *Service) Update(ctx context.Context, ws models.WorkspaceID, slug string, ch Change) (*models.Connector, error) {
+	t := s.deps.Store.For(ws)
+	row, err := t.Connector(ctx, slug)
+	if err != nil {
+		return nil, err
+	}
+	if ch.Name != nil {
+		row.Name = *ch.Name
+	}
+	if ch.Description != nil {
+		row.Description = *ch.Description
+	}
+	if ch.Refresh || len(ch.Document) > 0 || len(ch.Config) > 0 {
+		config := map[string]any{}
+		if err := json.Unmarshal(row.Config, &config); err != nil {
+			return nil, fmt.Errorf("connector %s: its config cannot be read: %w", slug, err)
+		}
+		for name, v := range ch.Config {
+			if v == nil {
+				delete(config, name)
+				continue
+			}
+			config[name] = v
+		}
+		name, description := row.Name, row.Description
+		again := Registration{
+			Slug: slug, Kind: row.Kind, Name: &name, Description: &description, Config: config, Document: ch.Document, Connection: ch.Connection,
+		}
+		if err := s.compile(ctx, ws, row, again); err != nil {
+			return nil, err
+		}
+	}
+	return row, t.UpdateConnector(ctx, row, s.deps.Clock.Now())
+}
+
+// compile has the kind read a registration, and puts what came of it into row.
+func (s *Service) compile(ctx context.Context, ws models.WorkspaceID, row *models.Connector, r Registration) error {
+	kind, ok := s.deps.Kinds[r.Kind]
+	if !ok {
+		return invalid("kind", fmt.Sprintf("connectors of kind %q are not available here", r.Kind))
+	}
+	if r.Config == nil {
+		r.Config = map[string]any{}
+	}
+	config, err := encode(r.Config)
+	if err != nil {
+		return err
+	}
+	given := connectors.Registration{Slug: r.Slug, Config: config, Document: r.Document}
+	if r.Connection != "" {
+		if s.deps.Open == nil {
+			return invalid("connection", "cannot be used here")
+		}
+		if given.Connection, err = s.deps.Open(ctx, ws, r.Connection); err != nil {
+			if unusable, ok := errors.AsType[*connectors.Error](err); ok {
+				return invalid("connection", unusable.Message)
+			}
+			return err
+		}
+	}
+	made, err := kind.Compile(ctx, given)
+	if err != nil {
+		return refusal(err, given.Connection)
+	}
+	row.Config, row.Compiled, row.ActionCount = config, made.Data, made.Actions
+	row.Name, row.Description = cmp.Or(made.Name, r.Slug), made.Description
+	if r.Name != nil {
+		row.Name = *r.Name
+	}
+	if r.Description != nil {
+		row.Description = *r.Description
+	}
+	return nil
+}
+
+func encode(v any) (json.RawMessage, error) {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSpace(out.Bytes()), err
+}
+
+// refusal puts what a kind has to say into the words of whoever registers.
+func refusal(err error, conn *connectors.Connection) error {
+	if refused, ok := errors.AsType[*connectors.RegistrationError](err); ok {
+		return invalid(cmp.Or(refused.Field, "document"), conn.Redactor().Text(refused.Message))
+	}
+	if outside, ok := errors.AsType[*connectors.Error](err); ok {
+		return invalid("document", conn.Redactor().Text("the description could not be fetched: "+outside.Message))
+	}
+	return err
+}
+
+func invalid(field, message string) error {
+	return &models.InvalidError{Fields: []models.FieldError{{Loc: []any{field}, Msg: message, Type: "invalid"}}}
+}
