@@ -242,7 +242,9 @@ func (a *API) assemble() error {
 	h := humafiber.New(a.app, humaConfig(a.deps.Version))
 	registerShapes(h.OpenAPI().Components.Schemas)
 	a.app.Post(base+"/triggers", a.noteOrigin)
+	a.app.Post(base+"/connections/:id/authorize", a.noteOrigin)
 	a.app.Post(hooksPath+":token", a.receiveHook)
+	a.app.Add(fiber.MethodGet, oauthPath, a.returnFromOAuth) // and not HEAD: it counts once
 	a.huma, a.table = h, map[string]route{}
 	for _, r := range a.routes() {
 		a.table[r.name] = r

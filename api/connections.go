@@ -19,6 +19,8 @@ type Connections interface {
 	Delete(ctx context.Context, ws models.WorkspaceID, id models.ConnectionID) error
 	Test(ctx context.Context, ws models.WorkspaceID, id models.ConnectionID) (*connections.Result, error)
 	Open(ctx context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error)
+	Authorize(ctx context.Context, ws models.WorkspaceID, id models.ConnectionID, redirect string) (*connections.Authorization, error)
+	Return(ctx context.Context, state, code, denied string) (*models.Connection, error)
 }
 
 var _ Connections = (*connections.Service)(nil)

@@ -92,6 +92,7 @@ func (a *API) routes() []route {
 		{patch, base + "/connections/{id}", connectionsWrite, 0, "update-connection", "Change a connection", bind(a.patchConnection)},
 		{del, base + "/connections/{id}", connectionsWrite, 0, "delete-connection", "Delete a connection and its secrets", bind(a.deleteConnection)},
 		{post, base + "/connections/{id}/test", connectionsWrite, acts, "test-connection", "Try a connection with a light read", bind(a.testConnection)},
+		{post, base + "/connections/{id}/authorize", connectionsWrite, acts | secret, "authorize-connection", "Begin to authorise a connection of oauth2; a person goes on at the address in the answer", bind(a.authorizeConnection)},
 
 		{post, base + "/agents", flowsWrite, acts | created, "create-agent", "Create an agent", bind(a.createAgent)},
 		{get, base + "/agents", flowsRead, 0, "list-agents", "List agents", bind(a.listAgents)},

@@ -36,13 +36,20 @@ func (s *Service) find(ctx context.Context, ws models.WorkspaceID, id string) (*
 	if models.ValidID(models.ConnectionPrefix, id) {
 		row, err = s.store.For(ws).Connection(ctx, models.ConnectionID(id))
 	}
-	if errors.Is(err, models.ErrNotFound) {
-		return nil, connectors.Permanent(CodeGone, "there is no connection %q here, or no longer", id)
-	}
-	return row, err
+	return row, gone(id, err)
 }
 
-func (s *Service) openRow(ctx context.Context, row *models.Connection, _ bool) (*connectors.Connection, error) {
+// gone puts the store's word for what is not there into that of actions.
+func gone(id string, err error) error {
+	if errors.Is(err, models.ErrNotFound) {
+		return connectors.Permanent(CodeGone, "there is no connection %q here, or no longer", id)
+	}
+	return err
+}
+
+// openRow opens a connection. insist has it ask for a token although the other side
+// has refused one.
+func (s *Service) openRow(ctx context.Context, row *models.Connection, insist bool) (*connectors.Connection, error) {
 	c, ok, err := s.deps.Connectors.Find(ctx, string(row.WorkspaceID), row.Connector)
 	switch {
 	case err != nil:
@@ -58,6 +65,11 @@ func (s *Service) openRow(ctx context.Context, row *models.Connection, _ bool) (
 		pins := c.Spec().Connection.Hosts
 		if len(pins) > 0 && !slices.ContainsFunc(pins, func(pin string) bool { return covers(pin, h) }) {
 			return nil, connectors.Permanent(connectors.CodeHostNotAllowed, "connection %s is bound to %s, which connector %s is not", row.ID, h, row.Connector)
+		}
+	}
+	if out.Auth.Type == connectors.AuthOAuth2 {
+		if err := s.addToken(ctx, row, out, insist); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
@@ -94,11 +106,6 @@ func (s *Service) unreadable(ctx context.Context, row *models.Connection, err er
 // Connected tells whether a connection has what it takes to act: one of oauth2 has to
 // be authorised first.
 func Connected(row *models.Connection) bool {
-	var config struct {
-		Auth connectors.Auth `json:"auth"`
-	}
-	if json.Unmarshal(row.Config, &config) != nil {
-		return false
-	}
-	return config.Auth.Type != connectors.AuthOAuth2 || row.Token != nil || config.Auth.Grant == grantClient
+	a, err := authOf(row)
+	return err == nil && (a.Type != connectors.AuthOAuth2 || row.Token != nil || a.Grant == grantClient)
 }

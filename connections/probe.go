@@ -70,7 +70,7 @@ func (s *Service) try(ctx context.Context, row *models.Connection) (tried bool, 
 	}
 	tester, ok := c.(connectors.Tester)
 	if !ok {
-		return false, nil
+		return open.Auth.Type == connectors.AuthOAuth2, nil // which took the credentials for a token
 	}
 	return true, open.Redactor().Error(tester.TestConnection(ctx, open))
 }

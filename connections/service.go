@@ -34,6 +34,7 @@ type Service struct {
 	store *store.Store
 	clock clock.Clock
 	log   *slog.Logger
+	turns turns // to ask for a token
 }
 
 // New makes a Service.

@@ -1,11 +1,17 @@
 package connectors
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"html"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Redacted stands where a secret stood.
@@ -16,16 +22,18 @@ const Redacted = "[redacted]"
 const leastRedacted = 4
 
 // Redactor takes secrets out of what a step gives back, in every spelling in which
-// they usually come: as they are, within JSON, escaped for URLs, and in base64 at
-// any offset. A nil Redactor changes nothing.
+// they usually come: as they are, in hex, in base64 at any offset, and with any of
+// their characters escaped as in URLs, JSON and HTML, also where one is written
+// within another. A nil Redactor changes nothing.
 type Redactor struct {
-	replace *strings.Replacer
+	forms   []string // what is looked for, the longest first
 	longest int
 }
 
 // NewRedactor makes a Redactor for secrets. It is nil where there are none.
 func NewRedactor(secrets ...string) *Redactor {
 	found := map[string]bool{}
+	longest := 0
 	for _, s := range secrets {
 		if len(s) < leastRedacted {
 			continue
@@ -33,13 +41,13 @@ func NewRedactor(secrets ...string) *Redactor {
 		for _, form := range spellings(s) {
 			if len(form) >= leastRedacted {
 				found[form] = true
+				longest = max(longest, len(form))
 			}
 		}
 	}
 	if len(found) == 0 {
 		return nil
 	}
-	// The replacer prefers what is listed first: the longest spelling wins.
 	forms := make([]string, 0, len(found))
 	for form := range found {
 		forms = append(forms, form)
@@ -50,11 +58,8 @@ func NewRedactor(secrets ...string) *Redactor {
 		}
 		return strings.Compare(a, b)
 	})
-	pairs := make([]string, 0, 2*len(forms))
-	for _, form := range forms {
-		pairs = append(pairs, form, Redacted)
-	}
-	return &Redactor{replace: strings.NewReplacer(pairs...), longest: len(forms[0])}
+	// An escape takes at most six characters for one: \u0041 or &#x41;.
+	return &Redactor{forms: forms, longest: longest * 6}
 }
 
 // Redactor knows the secrets of a connection. It is nil for none.
@@ -66,7 +71,7 @@ func (c *Connection) Redactor() *Redactor {
 	for _, s := range c.Secrets {
 		secrets = append(secrets, s)
 	}
-	if c.Auth.Type == AuthBasic { // as it is sent, the name is part of what is encoded
+	if c.Auth.Type == AuthBasic && len(c.Secrets[SecretPassword]) >= leastRedacted { // as it is sent, the name is part of what is encoded
 		secrets = append(secrets, c.Auth.Username+":"+c.Secrets[SecretPassword])
 	}
 	return NewRedactor(secrets...)
@@ -77,28 +82,83 @@ func (r *Redactor) Text(s string) string {
 	if r == nil {
 		return s
 	}
-	return r.replace.Replace(s)
+	found := r.find(s, nil)
+	for _, decode := range []func(string) *decoded{percent, jsonEscapes, entities} {
+		if d := decode(s); d != nil {
+			found = r.findIn(d, found)
+			// Escaped once more, as an address within JSON is.
+			for _, again := range []func(string) *decoded{percent, jsonEscapes, entities} {
+				if dd := again(d.text); dd != nil {
+					found = r.findIn(dd.within(d), found)
+				}
+			}
+		}
+	}
+	return cut(s, found)
 }
 
-// JSON gives a JSON value without secrets, in keys as well as in values.
+// JSON gives a JSON value without secrets, in keys as well as in values. A number that
+// holds one becomes a text.
 func (r *Redactor) JSON(v json.RawMessage) json.RawMessage {
 	if r == nil || len(v) == 0 {
 		return v
 	}
-	before := string(v)
-	after := r.replace.Replace(before)
-	if after == before {
+	var out []byte // nil while nothing has changed
+	kept := 0
+	replace := func(from, to int, with string) {
+		out = append(append(out, v[kept:from]...), with...)
+		kept = to
+	}
+	for i := 0; i < len(v); {
+		end := tokenEnd(v, i)
+		switch c := v[i]; {
+		case c == '"':
+			var text string
+			if json.Unmarshal(v[i:end], &text) != nil {
+				return unreadable
+			}
+			if clean := r.Text(text); clean != text {
+				quoted, err := json.Marshal(clean)
+				if err != nil {
+					return unreadable
+				}
+				replace(i, end, string(quoted))
+			}
+		case c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z':
+			if text := string(v[i:end]); r.Text(text) != text {
+				replace(i, end, `"`+Redacted+`"`)
+			}
+		}
+		i = end
+	}
+	if out == nil {
 		return v
 	}
-	if json.Valid([]byte(after)) {
-		return json.RawMessage(after)
+	return append(out, v[kept:]...)
+}
+
+// unreadable stands for what is no JSON, of which nothing is known.
+var unreadable = json.RawMessage(`"` + Redacted + `"`)
+
+// tokenEnd is where the text, number or word that begins at i ends; of anything else
+// it is the next byte.
+func tokenEnd(v []byte, i int) int {
+	start := i
+	if v[i] == '"' {
+		for i++; i < len(v); i++ {
+			switch v[i] {
+			case '\\':
+				i++
+			case '"':
+				return i + 1
+			}
+		}
+		return len(v)
 	}
-	// A secret that is a number, or looks like syntax, stood outside of a string.
-	quoted, err := json.Marshal(Redacted)
-	if err != nil {
-		return nil
+	for i < len(v) && !bytes.ContainsRune([]byte(" \t\r\n\",:[]{}"), rune(v[i])) {
+		i++
 	}
-	return quoted
+	return max(i, start+1)
 }
 
 // Error gives an *Error without secrets.
@@ -111,8 +171,8 @@ func (r *Redactor) Error(err error) error {
 	return &e
 }
 
-// Longest is the length of the longest spelling: who redacts a stream has to hold
-// back one byte less.
+// Longest is the most characters a secret may take: who redacts a stream has to hold
+// back one less.
 func (r *Redactor) Longest() int {
 	if r == nil {
 		return 0
@@ -120,44 +180,190 @@ func (r *Redactor) Longest() int {
 	return r.longest
 }
 
-// spellings lists how a secret may be written.
-func spellings(s string) []string {
-	forms := []string{s, url.QueryEscape(s), url.PathEscape(s), lowerEscapes(url.QueryEscape(s)), lowerEscapes(url.PathEscape(s))}
-	forms = append(forms, quoted(s, true), quoted(s, false))
-	for offset := range 3 {
-		forms = append(forms, inBase64(base64.StdEncoding, s, offset), inBase64(base64.URLEncoding, s, offset))
-	}
-	return forms
-}
+// span is a part of a text, from its first byte to the one after its last.
+type span struct{ from, to int }
 
-// quoted is s as it stands within a JSON string.
-func quoted(s string, html bool) string {
-	var out strings.Builder
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(html)
-	if enc.Encode(s) != nil {
-		return s
-	}
-	return strings.Trim(strings.TrimSpace(out.String()), `"`)
-}
-
-// lowerEscapes writes %2F as %2f.
-func lowerEscapes(s string) string {
-	b := []byte(s)
-	for i := 0; i+2 < len(b); i++ {
-		if b[i] == '%' {
-			b[i+1], b[i+2] = lower(b[i+1]), lower(b[i+2])
-			i += 2
+// find adds where the forms stand in s.
+func (r *Redactor) find(s string, found []span) []span {
+	for _, form := range r.forms {
+		for at := 0; ; {
+			i := strings.Index(s[at:], form)
+			if i < 0 {
+				break
+			}
+			found = append(found, span{at + i, at + i + len(form)})
+			at += i + len(form)
 		}
 	}
-	return string(b)
+	return found
 }
 
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'F' {
-		return c + 'a' - 'A'
+// findIn adds where the forms stand in a text that was decoded, as places in the text
+// it was decoded from.
+func (r *Redactor) findIn(d *decoded, found []span) []span {
+	for _, s := range r.find(d.text, nil) {
+		found = append(found, span{d.at[s.from], d.at[s.to]})
 	}
-	return c
+	return found
+}
+
+// cut writes s with Redacted in place of all that was found, what touches as one.
+func cut(s string, found []span) string {
+	if len(found) == 0 {
+		return s
+	}
+	slices.SortFunc(found, func(a, b span) int { return a.from - b.from })
+	var out strings.Builder
+	end := 0
+	for i := 0; i < len(found); {
+		from, to := found[i].from, found[i].to
+		for i++; i < len(found) && found[i].from < to; i++ {
+			to = max(to, found[i].to)
+		}
+		out.WriteString(s[end:from])
+		out.WriteString(Redacted)
+		end = to
+	}
+	out.WriteString(s[end:])
+	return out.String()
+}
+
+// decoded is a text without its escapes, and for each of its bytes, and its end, the
+// place in the text before.
+type decoded struct {
+	text string
+	at   []int
+}
+
+// within gives d, which was decoded from the text of outer, with places in what outer
+// was decoded from.
+func (d *decoded) within(outer *decoded) *decoded {
+	at := make([]int, len(d.at))
+	for i, place := range d.at {
+		at[i] = outer.at[place]
+	}
+	return &decoded{d.text, at}
+}
+
+// unescape decodes s, in which escape reads what begins with mark. It is nil where
+// there is nothing to decode.
+func unescape(s string, mark byte, escape func(string) (text string, size int)) *decoded {
+	if strings.IndexByte(s, mark) < 0 {
+		return nil
+	}
+	var text strings.Builder
+	text.Grow(len(s))
+	at := make([]int, 0, len(s)+1)
+	for i := 0; i < len(s); {
+		if s[i] == mark {
+			if got, size := escape(s[i:]); size > 0 {
+				text.WriteString(got)
+				for range len(got) {
+					at = append(at, i)
+				}
+				i += size
+				continue
+			}
+		}
+		text.WriteByte(s[i])
+		at = append(at, i)
+		i++
+	}
+	return &decoded{text.String(), append(at, len(s))}
+}
+
+// percent reads the escapes of URLs. A plus stays one: spellings know it as a space.
+func percent(s string) *decoded {
+	return unescape(s, '%', func(s string) (string, int) {
+		if len(s) < 3 {
+			return "", 0
+		}
+		b, err := hex.DecodeString(s[1:3])
+		if err != nil {
+			return "", 0
+		}
+		return string(b), 3
+	})
+}
+
+// jsonEscapes reads the escapes of texts in JSON.
+func jsonEscapes(s string) *decoded {
+	return unescape(s, '\\', func(s string) (string, int) {
+		if len(s) < 2 {
+			return "", 0
+		}
+		if s[1] != 'u' {
+			if i := strings.IndexByte(`"\/bfnrt`, s[1]); i >= 0 {
+				return "\"\\/\b\f\n\r\t"[i : i+1], 2
+			}
+			return "", 0
+		}
+		r, ok := escapedRune(s)
+		if !ok {
+			return "", 0
+		}
+		if utf16.IsSurrogate(r) {
+			if low, ok := escapedRune(s[min(6, len(s)):]); ok {
+				if both := utf16.DecodeRune(r, low); both != utf8.RuneError {
+					return string(both), 12
+				}
+			}
+		}
+		return string(r), 6
+	})
+}
+
+func escapedRune(s string) (rune, bool) {
+	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s[2:6], 16, 16)
+	return rune(n), err == nil
+}
+
+// entities reads those of HTML.
+func entities(s string) *decoded {
+	return unescape(s, '&', func(s string) (string, int) {
+		const longest = 12
+		end := strings.IndexByte(s[:min(len(s), longest)], ';')
+		if end < 2 || strings.IndexByte(s[1:end], '&') >= 0 {
+			return "", 0
+		}
+		if s[1] == '#' { // the standard reads some numbers as others
+			digits, base := s[2:end], 10
+			if hexadecimal, ok := strings.CutPrefix(strings.ToLower(digits), "x"); ok {
+				digits, base = hexadecimal, 16
+			}
+			if n, err := strconv.ParseInt(digits, base, 32); err == nil && n >= 0 {
+				return string(rune(n)), end + 1
+			}
+			return "", 0
+		}
+		text := html.UnescapeString(s[:end+1])
+		if text == s[:end+1] {
+			return "", 0
+		}
+		return text, end + 1
+	})
+}
+
+// spellings lists how a secret may be written. The usual ways to escape it are among
+// them, for what stands before it may take its beginning for the end of an escape.
+func spellings(s string) []string {
+	query, path, text, shown := url.QueryEscape(s), url.PathEscape(s), quoted(s, true), quoted(s, false)
+	forms := []string{s, query, path, lowerEscapes(query), lowerEscapes(path), text, shown, strings.ReplaceAll(shown, "/", `\/`)}
+	if spaced := strings.ReplaceAll(s, " ", "+"); spaced != s { // in a query
+		forms = append(forms, spaced)
+	}
+	digits := hex.EncodeToString([]byte(s))
+	forms = append(forms, digits, strings.ToUpper(digits))
+	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+		forms = append(forms, enc.EncodeToString([]byte(s)), enc.WithPadding(base64.NoPadding).EncodeToString([]byte(s)))
+		for offset := range 3 {
+			forms = append(forms, inBase64(enc, s, offset))
+		}
+	}
+	return forms
 }
 
 // inBase64 is what is certain of s in base64 where offset bytes, modulo 3, stand
@@ -171,4 +377,28 @@ func inBase64(enc *base64.Encoding, s string, offset int) string {
 		text = text[:len(text)-1]
 	}
 	return text
+}
+
+// quoted is s as it stands within a JSON string.
+func quoted(s string, escapeHTML bool) string {
+	var out strings.Builder
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(escapeHTML)
+	if enc.Encode(s) != nil {
+		return s
+	}
+	text := strings.TrimSuffix(out.String(), "\n")
+	return text[1 : len(text)-1]
+}
+
+// lowerEscapes writes %2F as %2f.
+func lowerEscapes(s string) string {
+	b := []byte(s)
+	for i := 0; i+2 < len(b); i++ {
+		if b[i] == '%' {
+			copy(b[i+1:], bytes.ToLower(b[i+1:i+3]))
+			i += 2
+		}
+	}
+	return string(b)
 }
