@@ -20,8 +20,6 @@ type host struct{ app *app }
 
 var _ flows.Host = host{}
 
-const codeDepth = "depth_exceeded"
-
 // Emit puts an event on the bus. It is one deeper than the run it comes from, and named
 // after the step: the bus takes the second one for the first.
 func (h host) Emit(ctx context.Context, from flows.Origin, e flows.Event) (flows.Emitted, error) {
@@ -65,7 +63,7 @@ func (h host) Run(ctx context.Context, from flows.Origin, s flows.Start) (flows.
 		at, depth = run.CreatedAt, run.Depth+1
 	}
 	if depth >= models.MaxDepth {
-		return flows.Started{}, connectors.Permanent(codeDepth, "flows have started each other %d times in a row, which is as often as they may", models.MaxDepth)
+		return flows.Started{}, connectors.Permanent(flows.CodeDepth, "flows have started each other %d times in a row, which is as often as they may", models.MaxDepth)
 	}
 	payload := s.Payload
 	if string(payload) == "null" {

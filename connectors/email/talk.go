@@ -19,6 +19,12 @@ import (
 	"github.com/10ex/flows/connectors"
 )
 
+// Codes of servers that mail cannot be given to safely, or at all.
+const (
+	codeNoStartTLS = "no_starttls"
+	codeNoAuth     = "auth_not_offered"
+)
+
 const (
 	// maxTalk bounds how long a server is talked to where nothing else does.
 	maxTalk = 5 * time.Minute
@@ -109,7 +115,7 @@ func (t *talk) open(to server, conn *connectors.Connection, from *mail.Address, 
 	}
 	if to.Security == startTLS {
 		if offered, _ := t.client.Extension("STARTTLS"); !offered {
-			return connectors.Permanent("no_starttls", "the mail server does not offer STARTTLS: nothing was shown to it")
+			return connectors.Permanent(codeNoStartTLS, "the mail server does not offer STARTTLS: nothing was shown to it")
 		}
 		if err := t.client.StartTLS(secure); err != nil {
 			return err
@@ -146,7 +152,7 @@ func (t *talk) signIn(conn *connectors.Connection, to server, from *mail.Address
 	case conn.Auth.Type == connectors.AuthBasic && has("LOGIN"):
 		return t.client.Auth(smtp.LoginAuth(user, secret, to.Host, false))
 	}
-	return connectors.Permanent("auth_not_offered", "the mail server offers no way to sign in with what the connection has")
+	return connectors.Permanent(codeNoAuth, "the mail server offers no way to sign in with what the connection has")
 }
 
 // send hands a message over and gives what the server said last.

@@ -122,6 +122,9 @@ const emitOutput = `{
 	"additionalProperties": false
 }`
 
+// CodeDepth is the code of a start that would make a chain of flows too long.
+const CodeDepth = "depth_exceeded"
+
 // DefaultSource is the source of events whose step names none.
 const DefaultSource = "workflow"
 

@@ -14,6 +14,12 @@ import (
 	"github.com/10ex/flows/connectors/rest"
 )
 
+// Codes of tables that are not as the step has it.
+const (
+	codeNoHeader      = "no_header"
+	codeUnknownColumn = "unknown_column"
+)
+
 // table is a range as it was read. Its first row names the columns.
 type table struct {
 	Range  string              `json:"range"`
@@ -52,7 +58,7 @@ func readValues(ctx context.Context, s *rest.Session, in sheet, cells string, fo
 func readTable(ctx context.Context, s *rest.Session, in sheet, cells string) (*table, error) {
 	t, err := readValues(ctx, s, in, cells, false)
 	if err == nil && len(t.Values) == 0 {
-		return nil, connectors.Permanent("no_header", "the range is empty: its first row has to name the columns")
+		return nil, connectors.Permanent(codeNoHeader, "the range is empty: its first row has to name the columns")
 	}
 	return t, err
 }
@@ -73,7 +79,7 @@ func (t *table) column(name string) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, connectors.Permanent("unknown_column", "the first row of the range names no column %q", name)
+	return 0, connectors.Permanent(codeUnknownColumn, "the first row of the range names no column %q", name)
 }
 
 // named gives a row by the names of the columns. Every column that has a name is in it.

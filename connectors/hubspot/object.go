@@ -185,7 +185,7 @@ func (o object) upsert(ctx context.Context, s *rest.Session, in asked) (json.Raw
 	}
 	if len(out.Results) == 0 {
 		if len(out.Errors) > 0 {
-			return nil, connectors.Permanent("hubspot_refused", "HubSpot refused: %s", shorten(s.Request.Connection.Redactor().Text(out.Errors[0].Message)))
+			return nil, connectors.Permanent(codeRefused, "HubSpot refused: %s", shorten(s.Request.Connection.Redactor().Text(out.Errors[0].Message)))
 		}
 		return nil, rest.Unexpected("results")
 	}
@@ -198,7 +198,11 @@ func (o object) upsert(ctx context.Context, s *rest.Session, in asked) (json.Raw
 	return rest.Marshal(given)
 }
 
-const maxHint = 200
+const (
+	// codeRefused is the code of a failure that HubSpot tells of in a success.
+	codeRefused = "hubspot_refused"
+	maxHint     = 200
+)
 
 func shorten(s string) string {
 	if runes := []rune(s); len(runes) > maxHint {
