@@ -143,6 +143,7 @@ type API struct {
 	stopWork  context.CancelFunc
 	work      sync.WaitGroup
 	mu        sync.Mutex
+	stopped   bool // Shutdown has begun
 	listeners []*lingeringListener
 }
 
@@ -304,28 +305,41 @@ func (a *API) App() *fiber.App { return a.app }
 // OpenAPI is the document of all operations, as JSON.
 func (a *API) OpenAPI() []byte { return a.openapi }
 
-// Listen serves until Shutdown. It closes l.
+// Listen serves until Shutdown, and not at all after that. It closes l.
 func (a *API) Listen(l net.Listener) error {
 	lingering := newLingeringListener(l)
 	a.mu.Lock()
+	if a.stopped {
+		a.mu.Unlock()
+		return l.Close()
+	}
 	a.listeners = append(a.listeners, lingering)
 	a.mu.Unlock()
-	return a.app.Listener(lingering)
+	err := a.app.Listener(lingering)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped {
+		return nil // whatever it says of having been closed
+	}
+	return err
 }
 
 // Shutdown takes no new request, lets those in hand finish until ctx ends, and
 // ends streams, which clients take up elsewhere. It may be called twice.
 func (a *API) Shutdown(ctx context.Context) error {
+	a.mu.Lock()
+	a.stopped = true
+	listeners := a.listeners
+	a.mu.Unlock()
 	a.feeds.stop()
 	err := a.app.ShutdownWithContext(ctx)
 	a.stopWork()
 	a.work.Wait()
 	a.feeds.close()
-	a.mu.Lock()
-	for _, l := range a.listeners {
+	for _, l := range listeners {
+		_ = l.Close() // it may have come too late for the server to know of it
 		l.drain(ctx)
 	}
-	a.mu.Unlock()
 	flush, stop := context.WithTimeout(context.WithoutCancel(ctx), healthPatience)
 	defer stop()
 	return errors.Join(err, a.flushTouches(flush), a.limiter.close())

@@ -166,7 +166,7 @@ func TestBodiesOfManyAtOnceAreKeptIntact(t *testing.T) {
 	each(t, options{cfg: Config{RateLimit: 100_000}}, func(t *testing.T, b *bundle) {
 		wf := b.workflow(t, passing)
 		address := b.listen(t)
-		const many = 1000
+		const many = 300
 		var wg sync.WaitGroup
 		slots := make(chan struct{}, 32)
 		want := make(map[string]string, many)

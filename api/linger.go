@@ -21,6 +21,7 @@ const (
 // the client may lose the answer. So the rest is read and thrown away first.
 type lingeringListener struct {
 	net.Listener
+	shut sync.Once
 
 	mu     sync.Mutex
 	closed bool
@@ -42,6 +43,12 @@ func (l *lingeringListener) Accept() (net.Conn, error) {
 		return &lingeringConn{Conn: c, half: half, listener: l}, nil
 	}
 	return c, nil
+}
+
+// Close takes no more connections. It may be called twice.
+func (l *lingeringListener) Close() (err error) {
+	l.shut.Do(func() { err = l.Listener.Close() })
+	return err
 }
 
 // drain ends what still lingers and waits for it.

@@ -92,14 +92,14 @@ func TestATaskWithoutASlotIsOfferedToOthers(t *testing.T) {
 	full.engine.add("busy", "block", `1`)
 	require.True(t, full.worker.Offer(t.Context(), task("busy")))
 	receive(t, full.connector.started)
-	// It waits in one process, where the queue brought it …
-	done := make(chan error, 1)
-	go func() { done <- full.worker.ProcessTask(t.Context(), tasks.NewStep(taskOf("a", tasks.QueueDefault))) }()
-
-	// … and another one with a slot to spare does it.
+	// Another one has a slot to spare. An offer that nobody takes is soon forgotten, so
+	// it is there first.
 	idle := newBench(t, url, worker.Config{TaskCheckInterval: quiet})
 	idle.engine.add("a", "echo", `1`)
 	require.NoError(t, idle.worker.Start())
+	// What waits in one process, where the queue brought it, the other one does.
+	done := make(chan error, 1)
+	go func() { done <- full.worker.ProcessTask(t.Context(), tasks.NewStep(taskOf("a", tasks.QueueDefault))) }()
 	require.Equal(t, "a", receive(t, idle.engine.finished).Lease.Ref.Step)
 	close(full.connector.release)
 	require.NoError(t, receive(t, done))

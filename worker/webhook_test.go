@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,7 +34,6 @@ type address struct {
 	trigger models.TriggerID
 
 	mu      sync.Mutex
-	late    []time.Duration // of each first arrival, since the event was published
 	seen    map[string]int
 	at      int
 	most    int
@@ -48,16 +45,12 @@ type address struct {
 func (a *address) letGo() { a.once.Do(func() { close(a.release) }) }
 
 func (a *address) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
+	_, _ = io.Copy(io.Discard, r.Body)
 	a.mu.Lock()
 	a.at++
 	a.most = max(a.most, a.at)
 	id := r.Header.Get("Webhook-Id")
-	if a.seen[id]++; a.seen[id] == 1 {
-		_, after, _ := strings.Cut(string(body), `"sent":`)
-		sent, _ := strconv.ParseInt(after[:strings.IndexByte(after, '}')], 10, 64)
-		a.late = append(a.late, time.Since(time.UnixMicro(sent)))
-	}
+	a.seen[id]++
 	a.mu.Unlock()
 	switch a.kind {
 	case "failing":
@@ -138,7 +131,7 @@ func (m *mail) address(kind string) *address {
 func (m *mail) publish(n int) {
 	for range n {
 		_, err := m.bus.Publish(m.t.Context(), m.ws, []*models.Event{{
-			Type: "test.sent", Data: []byte(`{"sent":` + strconv.FormatInt(time.Now().UnixMicro(), 10) + `}`),
+			Type: "test.sent", Data: []byte(`{}`),
 		}})
 		require.NoError(m.t, err)
 	}
@@ -158,9 +151,11 @@ func TestSlowAndBrokenAddressesDelayNoOther(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		const each, events = 6, 8
-		m := newMail(t, s, bus.WebhookConfig{Timeout: 2 * time.Second, Retries: []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond}},
-			// Fewer places than addresses that hang would take: two each.
-			worker.CourierConfig{Fast: 8, Slow: 4, Patience: 200 * time.Millisecond})
+		m := newMail(t, s, bus.WebhookConfig{
+			Timeout: time.Hour, Retries: []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond},
+		},
+			// Fewer places than attempts at addresses that hang would take: two each.
+			worker.CourierConfig{Fast: 8, Slow: 4})
 		all := map[string][]*address{}
 		for range each {
 			for _, kind := range []string{"good", "failing", "hanging"} {
@@ -171,31 +166,21 @@ func TestSlowAndBrokenAddressesDelayNoOther(t *testing.T) {
 		require.Eventually(t, func() bool {
 			return !slices.ContainsFunc(all["good"], func(a *address) bool { return m.states(a)[models.DeliveryDelivered] < events })
 		}, limit, 20*time.Millisecond)
-		var late []time.Duration
 		for _, a := range all["good"] {
 			a.mu.Lock()
-			late = append(late, a.late...)
 			require.LessOrEqual(t, a.most, 8)
 			for id, n := range a.seen {
 				require.Equal(t, 1, n, id)
 			}
 			a.mu.Unlock()
 		}
-		slices.Sort(late)
-		require.Len(t, late, each*events)
-		p50, p99 := late[len(late)/2], late[len(late)*99/100]
-		t.Logf("p50 %s, p99 %s, last %s", p50, p99, late[len(late)-1])
-		// A machine that is busy delays them all; an address that hangs would delay some.
-		require.Less(t, p99, max(5*time.Second, 4*p50))
-		// Four attempts of 2 s at each of 48 deliveries, four at a time, take 96 s.
-		hanging := 0
 		for _, a := range all["hanging"] {
-			hanging += m.states(a)[models.DeliveryPending] + m.states(a)[models.DeliverySending]
+			states := m.states(a)
+			require.Equal(t, events, states[models.DeliveryPending]+states[models.DeliverySending], "the good ones did not wait for those that hang: %v", states)
 			a.mu.Lock()
-			require.LessOrEqual(t, a.most, 3, "an address that hangs gets few at once")
+			require.LessOrEqual(t, a.most, 2, "an address that hangs gets few at once")
 			a.mu.Unlock()
 		}
-		require.Greater(t, hanging, each*events/2, "the good ones did not have to wait for those that hang")
 		require.Eventually(t, func() bool {
 			return !slices.ContainsFunc(all["failing"], func(a *address) bool { return m.states(a)[models.DeliveryFailed] < events })
 		}, limit, 20*time.Millisecond)
