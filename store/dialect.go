@@ -40,14 +40,19 @@ type dialect interface {
 	prepared(query string, args []any) (string, []any)
 	// waitGroups is the statement of WaitGroups.
 	waitGroups() string
+	// knownEvents is the statement of AddEvents that finds what is there already.
+	knownEvents() string
+	// listening is the statement of Listening.
+	listening() string
+	// claimEvents does what Tenant.ClaimEvents does, in no order.
+	claimEvents(ctx context.Context, t *Tenant, events []models.EventID, now, until time.Time) ([]*models.Event, error)
+	// recordMatches does what Tenant.RecordMatches does.
+	recordMatches(ctx context.Context, t *Tenant, r matchRecord) error
 	// renew moves the end of leases and gives the tokens of those still held.
 	renew(ctx context.Context, tx bun.Tx, rows []leaseRow, worker string, until time.Time, tokens *[]string) error
 	// forUpdate locks the selected rows. On SQLite a transaction that writes is
 	// alone anyway (BEGIN IMMEDIATE), so there is nothing to add.
 	forUpdate(q *bun.SelectQuery, mode string) *bun.SelectQuery
-	// lockedIn restricts q to rows whose column is one that rows gives, of those that
-	// nobody else has locked.
-	lockedIn(q *bun.UpdateQuery, column string, rows *bun.SelectQuery) *bun.UpdateQuery
 	// metadataHas restricts q to rows whose metadata holds key with value.
 	metadataHas(q *bun.SelectQuery, key, value string) *bun.SelectQuery
 	// listHas restricts q to rows whose column, a JSON list of texts, holds value.
@@ -94,7 +99,7 @@ func openPostgres(cfg Config) (d dialect, db, engine *sql.DB, err error) {
 	// table was small or never analysed would be kept, and read all of it for ever.
 	ec.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
 	ec.StatementCacheCapacity = 64
-	for _, k := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"} {
+	for _, k := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_incremental_sort"} {
 		set(ec, k, "off")
 	}
 	set(ec, "plan_cache_mode", "force_generic_plan")
@@ -125,12 +130,6 @@ func (postgres) bun() schema.Dialect { return pgDialect{pgdialect.New()} }
 func (postgres) embedded() bool      { return false }
 
 func (postgres) forUpdate(q *bun.SelectQuery, mode string) *bun.SelectQuery { return q.For(mode) }
-
-// lockedIn makes a list of them first, so that they are looked up one by one: of a
-// subquery the planner may think that it gives much, and read all of the table.
-func (postgres) lockedIn(q *bun.UpdateQuery, column string, rows *bun.SelectQuery) *bun.UpdateQuery {
-	return q.Where("? = ANY (ARRAY(?))", bun.Safe(column), rows.For("UPDATE SKIP LOCKED"))
-}
 
 func (postgres) metadataHas(q *bun.SelectQuery, key, value string) *bun.SelectQuery {
 	return q.Where("metadata @> jsonb_build_object(?::text, ?::text)", key, value)
@@ -207,10 +206,6 @@ func (sqliteDialect) bun() schema.Dialect { return sqlDialect{sqlitedialect.New(
 func (sqliteDialect) embedded() bool      { return true }
 
 func (sqliteDialect) forUpdate(q *bun.SelectQuery, _ string) *bun.SelectQuery { return q }
-
-func (sqliteDialect) lockedIn(q *bun.UpdateQuery, column string, rows *bun.SelectQuery) *bun.UpdateQuery {
-	return q.Where("? IN (?)", bun.Safe(column), rows)
-}
 
 // metadataHas looks for the text of the pair, which is ten times as fast as reading
 // the JSON. It cannot be mistaken: quotes inside of a key or value are masked.

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"time"
@@ -99,21 +100,40 @@ func (s *Store) knownEvents(ctx context.Context, events []*models.Event, known m
 	if len(events) == 0 {
 		return nil
 	}
-	names := make([]eventName, len(events))
-	for i, e := range events {
-		names[i] = nameOf(e)
+	names := [3][]string{}
+	for _, e := range events {
+		for i, part := range []string{string(e.WorkspaceID), e.ExternalID, e.Source} {
+			names[i] = append(names[i], part)
+		}
 	}
-	var there []eventName
-	err := s.knownQuery(names).Scan(ctx, &there)
-	note(known, slices.DeleteFunc(there, func(e eventName) bool { return e.ID == "" }))
-	return s.err(err)
+	return s.rows(ctx, s.dialect.knownEvents(), func(r *sql.Rows) error {
+		var (
+			e  eventName
+			id *string
+		)
+		if err := r.Scan(&e.WorkspaceID, &e.ExternalID, &e.Source, &id); err != nil || id == nil {
+			return err
+		}
+		known[e] = models.EventID(*id)
+		return nil
+	}, names[0], names[1], names[2])
 }
 
-// knownQuery is one look-up for each name.
-func (s *Store) knownQuery(names []eventName) *bun.RawQuery {
-	return s.db.NewRaw(`WITH named (workspace_id, external_id, source, none) AS (?) SELECT workspace_id, external_id, source, COALESCE((SELECT events.id FROM events
-WHERE events.workspace_id = named.workspace_id AND events.external_id = named.external_id AND events.source = named.source), '') AS id
-FROM named`, s.db.NewValues(&names))
+// knownEvents is a look-up for each by the order of the index of names, which no other
+// index has: asked for by equal names PostgreSQL may read all that the workspace has
+// from the source.
+func (postgres) knownEvents() string {
+	return `SELECT named.workspace_id, named.external_id, named.source, (SELECT e.id FROM events AS e
+  WHERE (e.workspace_id, e.external_id, e.source) >= (named.workspace_id, named.external_id, named.source)
+  AND (e.workspace_id, e.external_id, e.source) <= (named.workspace_id, named.external_id, named.source)
+  ORDER BY e.workspace_id, e.external_id, e.source LIMIT 1)
+FROM unnest($1::text[], $2::text[], $3::text[]) AS named (workspace_id, external_id, source)`
+}
+
+func (sqliteDialect) knownEvents() string {
+	return `SELECT spaces.value, names.value, sources.value, (SELECT e.id FROM events AS e
+  WHERE e.workspace_id = spaces.value AND e.external_id = names.value AND e.source = sources.value)
+FROM json_each($1) AS spaces JOIN json_each($2) AS names ON names.key = spaces.key JOIN json_each($3) AS sources ON sources.key = spaces.key`
 }
 
 // Event gives an event.
@@ -173,19 +193,9 @@ func (t *Tenant) ClaimEvents(ctx context.Context, events []models.EventID, now, 
 	if len(events) == 0 {
 		return nil, nil
 	}
-	var rows []*models.Event
-	err := t.s.alone(func(db bun.IDB) error { return t.claimQuery(db, events, now, until).Scan(ctx, &rows) })
+	rows, err := t.s.dialect.claimEvents(ctx, t, events, now, until)
 	slices.SortFunc(rows, func(a, b *models.Event) int { return cmp.Compare(a.ID, b.ID) })
 	return rows, err
-}
-
-// claimQuery leaves out what another transaction has in hand just now: whoever that is
-// claims it.
-func (t *Tenant) claimQuery(db bun.IDB, events []models.EventID, now, until time.Time) *bun.UpdateQuery {
-	free := t.mine(db.NewSelect().Model((*models.Event)(nil))).Column("id").Where("event.id IN (?)", bun.List(events)).
-		Where("event.attend_at IS NOT NULL").Where("(event.claimed_until IS NULL OR event.claimed_until <= ?)", now)
-	q := db.NewUpdate().Model((*models.Event)(nil)).Set("claimed_until = ?", until).Where("event.workspace_id = ?", t.ws)
-	return t.s.dialect.lockedIn(q, "event.id", free).Returning("*")
 }
 
 // FreeEvents gives up what ClaimEvents has claimed until then, for it came to nothing.

@@ -22,27 +22,10 @@ func (s *Store) StrandedSQL(limit int) string {
 // OnlyReads tells whether a statement is repeated when its connection ends.
 func OnlyReads(query string) bool { return onlyReads(query) }
 
-// ListenersSQL is the statement behind Listeners.
-func (t *Tenant) ListenersSQL(eventType string, after models.TriggerID, limit int) string {
-	return t.listenersQuery(eventType, after, limit).String()
-}
-
-// ListeningSQL is the statement behind Listening.
-func (t *Tenant) ListeningSQL(types []string) string { return t.listeningQuery(types).String() }
-
 // EventsSQL is the statement behind Events.
 func (t *Tenant) EventsSQL(f EventFilter, p Page) string { return t.eventsQuery(f, p).String() }
 
-// ClaimSQL is the statement that claims events.
+// ClaimSQL is the statement that claims events on SQLite.
 func (t *Tenant) ClaimSQL(events []models.EventID, now, until time.Time) string {
 	return t.claimQuery(t.s.db, events, now, until).String()
-}
-
-// KnownSQL is the statement that finds events which are there already.
-func (t *Tenant) KnownSQL(external ...string) string {
-	names := make([]eventName, len(external))
-	for i, e := range external {
-		names[i] = eventName{WorkspaceID: t.ws, ExternalID: e, Source: "crm"}
-	}
-	return t.s.knownQuery(names).String()
 }

@@ -5,12 +5,13 @@ import (
 	"database/sql"
 )
 
-// Plan gives the plan of one of the statements of waits.go and of the writing of
-// events about runs, as the engine's connections make it.
+// Plan gives the plan of one of the statements of waits.go, of matching, and of the
+// writing of events about runs, as the engine's connections make it.
 func (s *Store) Plan(ctx context.Context, which string, args ...any) (lines []string, err error) {
 	query := map[string]string{
 		"groups": s.dialect.waitGroups(), "of group": waitsOfGroup, "of type": waitsOfType,
 		"events": eventsOfType, "events of types": eventsOfTypes, "types": typesLike, "write": insertBusEvents,
+		"listening": s.dialect.listening(), "listeners": selectListeners, "claim": claimEvents, "known": s.dialect.knownEvents(), "record": recordMatches,
 	}[which]
 	how := "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) "
 	if s.Embedded() {

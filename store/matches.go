@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"slices"
 	"time"
 
@@ -41,96 +42,43 @@ func (t *Tenant) RecordMatches(ctx context.Context, matches []*models.Match, don
 	slices.SortFunc(matches, func(a, b *models.Match) int {
 		return cmp.Or(cmp.Compare(a.EventID, b.EventID), cmp.Compare(a.TriggerID, b.TriggerID))
 	})
-	return t.s.inTx(ctx, func(tx bun.Tx) error {
-		if len(matches) > 0 {
-			if _, err := tx.NewInsert().Model(&matches).On("CONFLICT DO NOTHING").Exec(ctx); err != nil {
-				return err
-			}
-		}
-		if err := t.noteFired(ctx, tx, fired, now); err != nil {
-			return err
-		}
-		return t.settle(ctx, tx, done)
-	})
+	slices.Sort(fired)
+	slices.Sort(done)
+	return t.s.dialect.recordMatches(ctx, t, matchRecord{matches: matches, fired: slices.Compact(fired), done: done, now: now})
+}
+
+// matchRecord is what RecordMatches writes, each list in order.
+type matchRecord struct {
+	matches []*models.Match
+	fired   []models.TriggerID
+	done    []models.EventID
+	now     time.Time
 }
 
 // firedEvery is how exactly it is known when a trigger last fired, so that one that
 // fires all the time is not written all the time.
 const firedEvery = time.Second
 
-// noteFired sets when triggers last fired. One that somebody else has in hand just
-// now is left out, so that nobody waits for it.
-func (t *Tenant) noteFired(ctx context.Context, tx bun.Tx, fired []models.TriggerID, now time.Time) error {
-	if len(fired) == 0 {
-		return nil
-	}
-	slices.Sort(fired)
-	var free []models.TriggerID
-	q := t.mine(tx.NewSelect().Model((*models.Trigger)(nil))).Column("id").
-		Where("trigger.id IN (?)", bun.List(slices.Compact(fired))).
-		Where("(trigger.last_fired_at IS NULL OR trigger.last_fired_at < ?)", now.Add(-firedEvery))
-	if err := t.s.dialect.forUpdate(q, "NO KEY UPDATE SKIP LOCKED").Scan(ctx, &free); err != nil || len(free) == 0 {
-		return err
-	}
-	// Not in one statement: the rows to lock would be found by their keys, and those to
-	// change by reading all of the workspace.
-	_, err := tx.NewUpdate().Model((*models.Trigger)(nil)).Set("last_fired_at = ?", now).
-		Where("trigger.workspace_id = ?", t.ws).Where("trigger.id IN (?)", bun.List(free)).Exec(ctx)
-	return err
-}
-
-func (t *Tenant) settle(ctx context.Context, tx bun.Tx, events []models.EventID) error {
-	if len(events) == 0 {
-		return nil
-	}
-	slices.Sort(events)
-	_, err := tx.NewUpdate().Model((*models.Event)(nil)).Set("attend_at = NULL").
-		Where("event.workspace_id = ?", t.ws).Where("event.id IN (?)", bun.List(events)).
-		Where("event.attend_at IS NOT NULL").Exec(ctx)
-	return err
-}
-
 // Listening tells which of the event types triggers and waits of runs name.
 func (t *Tenant) Listening(ctx context.Context, types []string) (triggers, waits []string, err error) {
 	if len(types) == 0 {
 		return nil, nil, nil
 	}
-	var found []listening
-	if err := t.listeningQuery(types).Scan(ctx, &found); err != nil {
-		return nil, nil, t.s.err(err)
-	}
-	for _, f := range found {
-		if f.Trigger {
-			triggers = append(triggers, f.EventType)
+	err = t.s.rows(ctx, t.s.dialect.listening(), func(r *sql.Rows) error {
+		var (
+			typ           string
+			trigger, wait bool
+		)
+		err := r.Scan(&typ, &trigger, &wait)
+		if trigger {
+			triggers = append(triggers, typ)
 		}
-		if f.Wait {
-			waits = append(waits, f.EventType)
+		if wait {
+			waits = append(waits, typ)
 		}
-	}
-	return triggers, waits, nil
-}
-
-type listening struct {
-	EventType string `bun:"event_type"`
-	Trigger   bool   `bun:"trigger"`
-	Wait      bool   `bun:"wait"`
-}
-
-// listeningQuery is two look-ups for each type, in triggers_by_event and
-// waits_by_event. EXISTS would mean the same, and allow PostgreSQL to read all of
-// the workspace's instead.
-func (t *Tenant) listeningQuery(types []string) *bun.RawQuery {
-	rows := make([]struct {
-		EventType string `bun:"event_type"`
-	}, len(types))
-	for i, typ := range types {
-		rows[i].EventType = typ
-	}
-	return t.s.db.NewRaw(`WITH named (event_type) AS (?) SELECT event_type,
-(SELECT 1 FROM triggers WHERE triggers.workspace_id = ? AND triggers.event_type = named.event_type
-  AND triggers.enabled AND triggers.type = 'event' LIMIT 1) IS NOT NULL AS "trigger",
-(SELECT 1 FROM waits WHERE waits.workspace_id = ? AND waits.event_type = named.event_type LIMIT 1) IS NOT NULL AS "wait"
-FROM named`, t.s.db.NewValues(&rows), t.ws, t.ws)
+		return err
+	}, string(t.ws), types)
+	return triggers, waits, err
 }
 
 // KeyClaim asks whether an event may fire a trigger that fires once for a key

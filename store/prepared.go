@@ -92,6 +92,16 @@ func (s *Store) rows(ctx context.Context, query string, each func(*sql.Rows) err
 	return s.err(rows.Err())
 }
 
+// listed reads rows into models as rows reads them.
+func listed[T any](ctx context.Context, s *Store, query string, args ...any) (out []*T, err error) {
+	err = s.rows(ctx, query, func(r *sql.Rows) error {
+		one := new(T)
+		out = append(out, one)
+		return s.db.ScanRow(ctx, r, one)
+	}, args...)
+	return out, err
+}
+
 func (postgres) prepared(query string, args []any) (string, []any) {
 	return query, append([]any{pgx.QueryExecModeCacheStatement}, args...)
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -121,16 +122,11 @@ func (t *Tenant) DeleteTrigger(ctx context.Context, id models.TriggerID, now tim
 // Listeners gives enabled triggers for events whose event type is eventType, a page
 // in the order of ids.
 func (t *Tenant) Listeners(ctx context.Context, eventType string, after models.TriggerID, limit int) ([]*models.Trigger, error) {
-	var rows []*models.Trigger
-	err := t.listenersQuery(eventType, after, limit).Scan(ctx, &rows)
-	return rows, t.s.err(err)
+	return listed[models.Trigger](ctx, t.s, selectListeners, string(t.ws), eventType, string(after), limit)
 }
 
-// listenersQuery reads triggers_by_event (workspace_id, event_type, id) in its order.
+// selectListeners reads triggers_by_event (workspace_id, event_type, id) in its order.
 // Of several types at once that order would not be one PostgreSQL can read, and it
 // may read all triggers of the workspace to have it.
-func (t *Tenant) listenersQuery(eventType string, after models.TriggerID, limit int) *bun.SelectQuery {
-	return t.mine(t.s.db.NewSelect().Model((*models.Trigger)(nil))).
-		Where("trigger.enabled").Where("trigger.type = 'event'").Where("trigger.event_type = ?", eventType).
-		Where("trigger.id > ?", after).OrderExpr("trigger.id").Limit(int64(limit))
-}
+var selectListeners = "SELECT " + strings.Join(columnsOf[models.Trigger](), ", ") + ` FROM triggers
+WHERE workspace_id = $1 AND enabled AND type = 'event' AND event_type = $2 AND id > $3 ORDER BY id LIMIT $4`

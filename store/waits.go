@@ -61,7 +61,7 @@ func (t *Tenant) WaitGroups(ctx context.Context, types, keys []string) ([]WaitGr
 
 const (
 	postgresWaitGroups = `WITH t AS MATERIALIZED (SELECT t.event_type FROM unnest($2::text[]) AS t (event_type)
-  WHERE (SELECT true FROM waits AS w WHERE w.workspace_id = $1 AND w.event_type = t.event_type LIMIT 1))
+  WHERE (SELECT true FROM waits AS w WHERE w.workspace_id = $1 AND w.event_type = t.event_type ORDER BY w.match_key LIMIT 1))
 SELECT t.event_type, k.match_key FROM t CROSS JOIN unnest($3::text[]) AS k (match_key)
 WHERE (SELECT true FROM waits AS w WHERE w.workspace_id = $1 AND w.event_type = t.event_type AND w.match_key = k.match_key LIMIT 1)`
 
