@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"maps"
+	"math"
 	"sync"
 	"time"
 
@@ -18,7 +19,7 @@ type MatchFunc func(ctx context.Context, ws models.WorkspaceID, events ...models
 const (
 	// matchBatch is how many events are matched together: enough to share the cost of
 	// a transaction, few enough that the next workspace has its turn soon.
-	matchBatch = 64
+	matchBatch = 32
 	// matchRunners is how many workspaces are served side by side. They share a
 	// database, so more of them would only wait for each other.
 	matchRunners = 8
@@ -26,13 +27,15 @@ const (
 	matchLimit = 100_000
 	// matchTimeout bounds a batch.
 	matchTimeout = time.Minute
-	// companyFor is how long after its last event a workspace counts as present. While
-	// others are, one with many events rests after each batch of restFrom and more for
-	// as long as the batch took, though not longer than restLimit: what it starts has
-	// to be carried out, too, and takes the machine from all.
-	companyFor = time.Second
-	restFrom   = 16
-	restLimit  = 500 * time.Millisecond
+	// loadFor is in which time the events of a workspace count for a half, and to
+	// nothing soon. One with more than loudFrom times as many as the others have on
+	// average rests after each batch, for restShare times as long as it took, though not
+	// longer than restLimit: what its events start has to be carried out, too, and takes
+	// the machine from all. A busy machine takes longer, and so rests longer.
+	loadFor   = time.Second
+	loudFrom  = 2
+	restShare = 3
+	restLimit = time.Second
 )
 
 // matches holds events that are to be matched, and lets workspaces take turns:
@@ -43,10 +46,20 @@ type matches struct {
 	lines map[models.WorkspaceID]*matchLine
 	turns []*matchLine // those with events, none of them in hand, in order
 	held  int
-	seen  map[models.WorkspaceID]time.Time // when workspaces last had events
-	kept  int                              // how many there were when those of long ago were forgotten
-	some  *sync.Cond                       // turns has grown, or it is over
+	loads map[models.WorkspaceID]load // what workspaces had matched just now
+	kept  int                         // how many there were when those of long ago were forgotten
+	some  *sync.Cond                  // turns has grown, or it is over
 	over  bool
+}
+
+// load is how many events a workspace had, those of long ago counting for less.
+type load struct {
+	events float64
+	at     time.Time
+}
+
+func (l load) by(now time.Time) float64 {
+	return l.events * math.Exp2(-float64(now.Sub(l.at))/float64(loadFor))
 }
 
 // matchLine is the events of a workspace, in the order in which they came.
@@ -58,7 +71,7 @@ type matchLine struct {
 }
 
 func newMatches() *matches {
-	m := &matches{lines: map[models.WorkspaceID]*matchLine{}, seen: map[models.WorkspaceID]time.Time{}, kept: 64}
+	m := &matches{lines: map[models.WorkspaceID]*matchLine{}, loads: map[models.WorkspaceID]load{}, kept: 64}
 	m.some = sync.NewCond(&m.mu)
 	return m
 }
@@ -108,20 +121,20 @@ func (m *matches) take() (l *matchLine, events []models.EventID) {
 	}
 	m.held -= n
 	l.inHand = true
-	m.see(l.ws)
+	m.count(l.ws, n)
 	return l, events
 }
 
-// done ends the turn of a workspace, in which n events took that long. With more of
-// them it stands at the end again; where others are present, after a rest.
-func (m *matches) done(l *matchLine, n int, took time.Duration) {
+// done ends the turn of a workspace, in which its events took that long. With more of
+// them it stands at the end again; one that is louder than others, after a rest.
+func (m *matches) done(l *matchLine, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if n < restFrom || !m.company(l.ws) {
+	if !m.loud(l.ws) {
 		m.again(l)
 		return
 	}
-	time.AfterFunc(min(took, restLimit), func() {
+	time.AfterFunc(min(restShare*took, restLimit), func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.again(l)
@@ -139,25 +152,30 @@ func (m *matches) again(l *matchLine) {
 	m.some.Signal()
 }
 
-// company tells whether other workspaces had events just now.
-func (m *matches) company(ws models.WorkspaceID) bool {
-	for other, at := range m.seen {
-		if other != ws && time.Since(at) < companyFor {
-			return true
+// loud tells whether a workspace has so many more events than the others which have
+// some just now.
+func (m *matches) loud(ws models.WorkspaceID) bool {
+	now := time.Now()
+	var others float64
+	n := 0
+	for other, l := range m.loads {
+		if has := l.by(now); other != ws && has >= 1 {
+			others += has
+			n++
 		}
 	}
-	return false
+	return n > 0 && m.loads[ws].by(now) > loudFrom*others/float64(n)
 }
 
-// see notes that a workspace has events.
-func (m *matches) see(ws models.WorkspaceID) {
+// count notes that a workspace has events.
+func (m *matches) count(ws models.WorkspaceID, n int) {
 	now := time.Now()
-	m.seen[ws] = now
-	if len(m.seen) < 2*m.kept {
+	m.loads[ws] = load{m.loads[ws].by(now) + float64(n), now}
+	if len(m.loads) < 2*m.kept {
 		return
 	}
-	maps.DeleteFunc(m.seen, func(_ models.WorkspaceID, at time.Time) bool { return now.Sub(at) >= companyFor })
-	m.kept = max(len(m.seen), 64)
+	maps.DeleteFunc(m.loads, func(_ models.WorkspaceID, l load) bool { return l.by(now) < 1 })
+	m.kept = max(len(m.loads), 64)
 }
 
 // stop lets every take return nil.
@@ -186,7 +204,7 @@ func (w *Worker) runMatches(ctx context.Context) {
 			w.match(ctx, line.ws, events)
 			w.jobs.Done()
 		}
-		w.matches.done(line, len(events), time.Since(start))
+		w.matches.done(line, time.Since(start))
 	}
 }
 
