@@ -83,6 +83,7 @@ func TestABadConnectionIsToldFieldByField(t *testing.T) {
 		`{"connector":"http","name":"x","config":{"hosts":["a.example","https://b.example"]},"secrets":{"token":"s3cret"}}`:                  "config hosts 1",
 		`{"connector":"http","name":"x","config":{"base_url":"https://a.example","hosts":["b.example"]},"secrets":{"token":"s3cret"}}`:       "config base_url",
 		`{"connector":"http","name":"x","config":{"auth":{"type":"header"},"base_url":"https://a.example"},"secrets":{"value":"s3cret"}}`:    "config auth name",
+		`{"connector":"http","name":"x","config":{"auth":{"type":"header","name":"idempotency-key"},"base_url":"https://a.example"}}`:        "config auth name",
 		`{"connector":"http","name":"x","config":{"auth":{"type":"header","name":"Host"},"base_url":"https://a.example"}}`:                   "config auth name",
 		`{"connector":"http","name":"x","config":{"auth":{"type":"bearer","username":"u"},"base_url":"https://a.example"}}`:                  "config auth username",
 		`{"connector":"http","name":"x","config":{"auth":{"type":"oauth2","client_id":"c","token_url":"x"},"base_url":"https://a.example"}}`: "config auth authorization_url",

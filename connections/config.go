@@ -187,7 +187,7 @@ var partsOf = map[connectors.AuthType][]string{
 	connectors.AuthBasic:  {"username"},
 	connectors.AuthHeader: {"name", "prefix"},
 	connectors.AuthQuery:  {"name"},
-	connectors.AuthOAuth2: {"grant", "authorization_url", "token_url", "client_id", "client_auth", "scopes", "params"},
+	connectors.AuthOAuth2: {"username", "grant", "authorization_url", "token_url", "client_id", "client_auth", "scopes", "params"},
 }
 
 func (f *faults) auth(spec *connectors.ConnectionSpec, written *connectors.Auth) connectors.Auth {
@@ -219,6 +219,9 @@ func (f *faults) auth(spec *connectors.ConnectionSpec, written *connectors.Auth)
 		f.need(a.Name, "name")
 		if _, err := egress.Headers(map[string]string{a.Name: a.Prefix}); a.Name != "" && err != nil {
 			f.add("pattern", "cannot be sent: "+err.Error(), "config", "auth", "name")
+		}
+		if egress.Travels(a.Name) {
+			f.add("pattern", "follows redirects to other hosts, so it may hold no secret", "config", "auth", "name")
 		}
 	case connectors.AuthQuery:
 		f.need(a.Name, "name")

@@ -3,6 +3,9 @@ package connectors
 import (
 	"net/http"
 	"net/url"
+	"strings"
+
+	"github.com/10ex/flows/internal/egress"
 )
 
 // AuthType is a way to prove who one is.
@@ -88,13 +91,19 @@ func (a Auth) apply(req *http.Request, secrets map[string]string) error {
 	case AuthBasic:
 		req.SetBasicAuth(a.Username, secret)
 	case AuthHeader:
+		if egress.Travels(a.Name) {
+			return Permanent(CodeInputInvalid, "header %q follows redirects and may hold no secret", a.Name)
+		}
 		req.Header.Set(a.Name, a.Prefix+secret)
 	case AuthQuery:
-		pair := url.QueryEscape(a.Name) + "=" + url.QueryEscape(secret)
-		if req.URL.RawQuery != "" {
-			pair = req.URL.RawQuery + "&" + pair
+		rest := ""
+		for pair := range strings.SplitSeq(req.URL.RawQuery, "&") {
+			name, _, _ := strings.Cut(pair, "=")
+			if decoded, err := url.QueryUnescape(name); pair != "" && (err != nil || decoded != a.Name) {
+				rest += pair + "&" // as it was written, and all but one of the same name
+			}
 		}
-		req.URL.RawQuery = pair
+		req.URL.RawQuery = rest + url.QueryEscape(a.Name) + "=" + url.QueryEscape(secret)
 	case AuthNone:
 	}
 	return nil

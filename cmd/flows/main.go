@@ -51,6 +51,7 @@ type commands struct {
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema up to date, or show where it stands."`
 	Workspaces  workspacesCommand  `cmd:"" help:"Make workspaces."`
 	Keys        keysCommand        `cmd:"" help:"Make API keys."`
+	Encryption  encryptionCommand  `cmd:"" help:"Change the key that stored secrets are encrypted with."`
 	Settings    settingsCommand    `cmd:"" help:"List the settings, which are variables of the environment."`
 	MCP         mcpCommand         `cmd:"" help:"Speak MCP over the standard streams, for agents: the tools of the server at TENEX_API_BASE." name:"mcp"`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a server whether it is ready; for container health checks."`

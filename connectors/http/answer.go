@@ -22,24 +22,37 @@ func Answer(resp *nethttp.Response) (json.RawMessage, error) {
 	if err != nil {
 		return nil, connectors.NetworkError(resp.Request.Context(), err)
 	}
-	return answer(resp, body)
-}
-
-// answer turns a successful response into the action's output.
-func answer(resp *nethttp.Response, body []byte) (json.RawMessage, error) {
-	decoded, err := decode(resp.Header.Get("Content-Type"), body)
+	got, err := answer(resp, body)
 	if err != nil {
 		return nil, err
 	}
-	headers := make(map[string]string, len(resp.Header))
-	for name, values := range resp.Header {
+	return got.output(got.body, nil, nil)
+}
+
+// page is a successful answer.
+type page struct {
+	resp *nethttp.Response // whose body was read
+	body json.RawMessage   // decoded
+}
+
+func answer(resp *nethttp.Response, body []byte) (*page, error) {
+	decoded, err := decode(resp.Header.Get("Content-Type"), body)
+	return &page{resp, decoded}, err
+}
+
+// output makes the output of the action: read and more are there for lists only.
+func (p *page) output(body json.RawMessage, read *int, more *bool) (json.RawMessage, error) {
+	headers := make(map[string]string, len(p.resp.Header))
+	for name, values := range p.resp.Header {
 		headers[strings.ToLower(name)] = clean(strings.Join(values, ", "))
 	}
 	return json.Marshal(struct {
 		Status  int               `json:"status"`
 		Headers map[string]string `json:"headers"`
 		Body    json.RawMessage   `json:"body"`
-	}{resp.StatusCode, headers, decoded})
+		Pages   *int              `json:"pages,omitempty"`
+		More    *bool             `json:"more,omitempty"`
+	}{p.resp.StatusCode, headers, body, read, more})
 }
 
 // decode makes JSON of a body: JSON as it is, text as a string, nothing as null.

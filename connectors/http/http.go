@@ -67,7 +67,8 @@ const inputSchema = `{
 				"items": {"type": ["string", "number", "boolean"]}
 			}},
 		"body":    {"description": "Text is sent as it is, anything else as JSON; null sends none."},
-		"timeout": {"type": "string", "description": "Such as 30s. Default: the step's timeout."}
+		"timeout": {"type": "string", "description": "Such as 30s. Default: the step's timeout."},
+		"paginate": ` + paginateSchema + `
 	},
 	"required": ["method", "url"],
 	"additionalProperties": false
@@ -78,7 +79,9 @@ const outputSchema = `{
 	"properties": {
 		"status":  {"type": "integer", "minimum": 200, "maximum": 299},
 		"headers": {"type": "object", "additionalProperties": {"type": "string"}, "description": "Names in lower case; repeated headers joined by a comma."},
-		"body":    {"description": "Decoded JSON, or text; null when empty."}
+		"body":    {"description": "Decoded JSON, or text; null when empty. With paginate, the list."},
+		"pages":   {"type": "integer", "minimum": 1, "description": "With paginate: how many were read."},
+		"more":    {"type": "boolean", "description": "With paginate: whether the list went on."}
 	},
 	"required": ["status", "headers", "body"],
 	"additionalProperties": false
@@ -105,12 +108,20 @@ func (c *Connector) Do(ctx context.Context, r connectors.Request) (connectors.Re
 	if err := r.Begin(ctx); err != nil {
 		return connectors.Response{}, err
 	}
-	output, err := c.exchange(req)
+	if in.Paginate != nil {
+		output, err := c.readPages(ctx, in, r)
+		return connectors.Response{Output: output}, err
+	}
+	got, err := c.exchange(req)
+	if err != nil {
+		return connectors.Response{}, err
+	}
+	output, err := got.output(got.body, nil, nil)
 	return connectors.Response{Output: output}, err
 }
 
 // exchange sends req and reads the whole answer.
-func (c *Connector) exchange(req *nethttp.Request) (json.RawMessage, error) {
+func (c *Connector) exchange(req *nethttp.Request) (*page, error) {
 	resp, err := c.client.Do(req)
 	if err != nil {
 		return nil, connectors.NetworkError(req.Context(), err)

@@ -19,12 +19,13 @@ import (
 
 // input is what an author asks for.
 type input struct {
-	Method  string          `json:"method"`
-	URL     string          `json:"url"`
-	Headers map[string]any  `json:"headers"`
-	Query   map[string]any  `json:"query"`
-	Body    json.RawMessage `json:"body"`
-	Timeout string          `json:"timeout"`
+	Method   string          `json:"method"`
+	URL      string          `json:"url"`
+	Headers  map[string]any  `json:"headers"`
+	Query    map[string]any  `json:"query"`
+	Body     json.RawMessage `json:"body"`
+	Timeout  string          `json:"timeout"`
+	Paginate *paginate       `json:"paginate"`
 
 	timeout time.Duration // 0: none of its own
 }
@@ -42,6 +43,9 @@ func parse(raw json.RawMessage) (input, error) {
 			return input{}, invalid("timeout: " + err.Error())
 		}
 	}
+	if in.Paginate != nil {
+		return in, in.Paginate.check(in.Method)
+	}
 	return in, nil
 }
 
@@ -53,6 +57,11 @@ func (in input) request(ctx context.Context, c *connectors.Connection, key strin
 	if err != nil {
 		return nil, err
 	}
+	return in.requestTo(ctx, target, c, key)
+}
+
+// requestTo is request to an address that was found already.
+func (in input) requestTo(ctx context.Context, target *url.URL, c *connectors.Connection, key string) (*nethttp.Request, error) {
 	header, err := in.header()
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package egress
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -10,6 +11,12 @@ import (
 // stays: which header holds a secret cannot be told from its name.
 var travelling = []string{
 	"Accept", "Accept-Language", "Content-Encoding", "Content-Language", "Content-Type", "Idempotency-Key", "User-Agent",
+}
+
+// Travels tells whether a header of that name follows a redirect to another origin, so
+// that it may hold no secret.
+func Travels(name string) bool {
+	return slices.Contains(travelling, http.CanonicalHeaderKey(name))
 }
 
 func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
