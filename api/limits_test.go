@@ -121,7 +121,9 @@ func (b *bundle) listen(t testing.TB) string {
 	done := make(chan error, 1)
 	go func() { done <- b.api.Listen(l) }()
 	t.Cleanup(func() {
-		ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
+		// A connection that has sent nothing yet is given five seconds to do so: clients
+		// open some that they have no use for.
+		ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
 		defer stop()
 		require.NoError(t, b.api.Shutdown(ctx))
 		require.NoError(t, <-done)
