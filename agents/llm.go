@@ -10,6 +10,7 @@ import (
 
 	"github.com/10ex/flows/agents/llm"
 	"github.com/10ex/flows/connectors"
+	"github.com/10ex/flows/internal/deltas"
 	"github.com/10ex/flows/models"
 )
 
@@ -29,17 +30,6 @@ const (
 )
 
 var errAgentTimeout = errors.New("the agent's own time is up")
-
-// Delta is a bit of what a model says while it says it. Nobody keeps it.
-type Delta struct {
-	Workspace models.WorkspaceID `json:"ws"`
-	Run       models.RunID       `json:"run"`
-	Step      string             `json:"step_id"`
-	Iteration *int               `json:"iteration,omitempty"`
-	Attempt   int                `json:"attempt"`
-	Turn      int                `json:"turn"`
-	Text      string             `json:"text"`
-}
 
 // conversation is one attempt at a call of an agent of kind llm.
 type conversation struct {
@@ -430,7 +420,7 @@ func (c *conversation) send(ctx context.Context, turn int, text string) {
 	if c.runner.deps.DeltaFunc == nil || c.req.RunID == "" || text == "" {
 		return
 	}
-	c.runner.deps.DeltaFunc(ctx, Delta{
+	c.runner.deps.DeltaFunc(ctx, deltas.Delta{
 		Workspace: models.WorkspaceID(c.req.WorkspaceID), Run: models.RunID(c.req.RunID), Step: c.req.StepID,
 		Iteration: c.req.Iteration, Attempt: c.req.Attempt, Turn: turn, Text: text,
 	})

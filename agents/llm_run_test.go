@@ -21,6 +21,7 @@ import (
 	"github.com/10ex/flows/connectors/core"
 	httpconnector "github.com/10ex/flows/connectors/http"
 	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/internal/deltas"
 	"github.com/10ex/flows/internal/egress"
 	"github.com/10ex/flows/internal/ids"
 	"github.com/10ex/flows/models"
@@ -74,7 +75,7 @@ type desk struct {
 	protocol string
 
 	mu     sync.Mutex
-	deltas []agents.Delta
+	deltas []deltas.Delta
 }
 
 const toolSecret = "tool-canary-55aa55aa"
@@ -120,7 +121,7 @@ func newDesk(t *testing.T, s *store.Store, protocol string, script func(llmtest.
 			return c.Connector, nil
 		},
 		LedgerFunc: func(ws models.WorkspaceID) agents.Ledger { return s.For(ws) },
-		DeltaFunc: func(_ context.Context, delta agents.Delta) {
+		DeltaFunc: func(_ context.Context, delta deltas.Delta) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.deltas = append(d.deltas, delta)

@@ -10,6 +10,7 @@ import (
 	"github.com/10ex/flows/agents/llm"
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/internal/deltas"
 	"github.com/10ex/flows/internal/egress"
 	"github.com/10ex/flows/models"
 )
@@ -34,7 +35,7 @@ type Deps struct {
 	// day are not kept.
 	LedgerFunc func(ws models.WorkspaceID) Ledger
 	// DeltaFunc hears what models say while they say it. It must not block.
-	DeltaFunc func(ctx context.Context, d Delta)
+	DeltaFunc func(ctx context.Context, d deltas.Delta)
 }
 
 // Runner runs agents. It is safe for concurrent use.

@@ -26,6 +26,7 @@ import (
 	"github.com/10ex/flows/connectors/registered"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/internal/deltas"
 	"github.com/10ex/flows/internal/obs"
 	"github.com/10ex/flows/internal/trace"
 	"github.com/10ex/flows/models"
@@ -57,6 +58,13 @@ type Watcher interface {
 
 var _ Watcher = (*engine.Hub)(nil)
 
+// Deltas passes on what models say while they say it, in whatever process.
+type Deltas interface {
+	Watch(ws models.WorkspaceID, run models.RunID) (said <-chan deltas.Delta, stop func())
+}
+
+var _ Deltas = (*deltas.Hub)(nil)
+
 // Deps are what an API works with.
 type Deps struct {
 	Store       *store.Store          // required
@@ -68,6 +76,8 @@ type Deps struct {
 	Connections Connections           // required
 	// Registered registers connectors. Nil: that cannot be done here.
 	Registered *registered.Service
+	// Deltas tells what models say in a run while they say it. Nil: nobody does.
+	Deltas Deltas
 	// Redis counts rate limits across processes and spreads revocations. Nil: this
 	// process counts by itself, and readyz does not ask for Redis.
 	Redis *redis.Client

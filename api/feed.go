@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/10ex/flows/internal/deltas"
 	"github.com/10ex/flows/internal/obs"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
@@ -169,32 +170,34 @@ func (fd *feed) since(after int64) (events []*models.RunEvent, grown <-chan stru
 	return fd.tail[at:len(fd.tail):len(fd.tail)], fd.grown, false
 }
 
-// next gives the events that follow after. It waits for them until shutdown closes
-// or beat ticks, and then gives none.
+// next gives the events that follow after, or what a model says before there are any.
+// It waits until shutdown closes or beat ticks, and then gives nothing.
 func (f *feeds) next(
-	ctx context.Context, fd *feed, after int64, shutdown <-chan struct{}, beat <-chan time.Time,
-) ([]*models.RunEvent, error) {
+	ctx context.Context, fd *feed, after int64, shutdown <-chan struct{}, beat <-chan time.Time, said <-chan deltas.Delta,
+) ([]*models.RunEvent, *deltas.Delta, error) {
 	for {
 		events, grown, behind := fd.since(after)
 		if behind {
 			var err error
 			if events, err = f.page(ctx, fd.ref, after); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if len(events) > 0 {
-			return events, nil
+			return events, nil, nil
 		}
 		select {
+		case d := <-said:
+			return nil, &d, nil
 		case <-grown:
 		case <-beat:
-			return nil, nil
+			return nil, nil, nil
 		case <-shutdown:
-			return nil, nil
+			return nil, nil, nil
 		case <-f.ctx.Done():
-			return nil, f.ctx.Err()
+			return nil, nil, f.ctx.Err()
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 	}
 }

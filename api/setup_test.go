@@ -26,6 +26,7 @@ import (
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/apikey"
 	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/internal/deltas"
 	"github.com/10ex/flows/internal/egress"
 	"github.com/10ex/flows/internal/ids"
 	"github.com/10ex/flows/internal/seal"
@@ -53,6 +54,7 @@ type bundle struct {
 	bus         *bus.Bus
 	connections *connections.Service
 	hub         *engine.Hub
+	deltas      *deltas.Hub
 	ws          models.WorkspaceID
 	key         string
 	client      *http.Client
@@ -91,7 +93,7 @@ func each(t *testing.T, o options, test func(t *testing.T, b *bundle)) {
 
 func setup(t testing.TB, s *store.Store, o options) *bundle {
 	t.Helper()
-	b := &bundle{store: s, hub: engine.NewHub(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	b := &bundle{store: s, hub: engine.NewHub(), deltas: deltas.NewHub(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	t.Cleanup(b.client.CloseIdleConnections)
 	guarded, err := egress.New(egress.Config{AllowPrivate: true})
 	require.NoError(t, err)
@@ -122,7 +124,7 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 	})
 	require.NoError(t, err)
 	deps := Deps{
-		Store: s, Engine: b.engine, Bus: b.bus, Hub: b.hub, Connectors: catalogue, Registered: own, Agents: runner, Connections: b.connections, Redis: o.redis,
+		Store: s, Engine: b.engine, Bus: b.bus, Hub: b.hub, Deltas: b.deltas, Connectors: catalogue, Registered: own, Agents: runner, Connections: b.connections, Redis: o.redis,
 		Log: testkit.Logger(t), Version: "1.2.3",
 	}
 	if o.engine != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/10ex/flows/internal/deltas"
 	"github.com/10ex/flows/internal/obs"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
@@ -65,16 +66,27 @@ type stream struct {
 func (s *stream) run(ctx context.Context, ref store.RunRef, after int64, shutdown <-chan struct{}) error {
 	fd, leave := s.api.feeds.join(ref, after)
 	defer leave()
+	var said <-chan deltas.Delta
+	if s.api.deps.Deltas != nil {
+		var stop func()
+		said, stop = s.api.deps.Deltas.Watch(ref.Workspace, ref.Run)
+		defer stop()
+	}
 	if err := s.comment("open"); err != nil { // the client learns at once that it is connected
 		return err
 	}
 	beat := time.NewTicker(s.api.feeds.heartbeat)
 	defer beat.Stop()
 	for {
-		events, err := s.api.feeds.next(ctx, fd, after, shutdown, beat.C)
+		events, delta, err := s.api.feeds.next(ctx, fd, after, shutdown, beat.C, said)
 		switch {
 		case err != nil:
 			return err
+		case delta != nil:
+			if err := s.delta(delta); err != nil {
+				return err
+			}
+			continue
 		case len(events) == 0:
 			select {
 			case <-shutdown:
@@ -117,6 +129,30 @@ func (s *stream) event(e *models.RunEvent) error {
 		return errGone
 	}
 	return nil
+}
+
+// delta writes what a model says. It has no id: nobody can ask for it again, and who
+// comes back goes on after the last event that is kept.
+func (s *stream) delta(d *deltas.Delta) error {
+	data, err := json.Marshal(map[string]any{
+		"type": deltaType, "step_id": d.Step, "data": deltaData{d.Iteration, d.Attempt, d.Turn, d.Text},
+	})
+	if err != nil {
+		return err
+	}
+	_, _ = s.w.WriteString("event: " + deltaType + "\ndata: ")
+	_, _ = s.w.Write(data)
+	_, _ = s.w.WriteString("\n\n")
+	return s.flush()
+}
+
+const deltaType = "step.delta"
+
+type deltaData struct {
+	Iteration *int   `json:"iteration,omitempty"`
+	Attempt   int    `json:"attempt"`
+	Turn      int    `json:"turn"`
+	Text      string `json:"text"`
 }
 
 func (s *stream) extend() {

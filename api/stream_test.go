@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/10ex/flows/engine"
+	"github.com/10ex/flows/internal/deltas"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
 	"github.com/10ex/flows/store/storetest"
@@ -68,7 +69,7 @@ func (c *sseClient) next() (e sseEvent, ok bool) {
 		case "data":
 			e.data = value
 		case "":
-			if e.id != "" {
+			if e.event != "" {
 				return e, true
 			}
 		}
@@ -110,6 +111,31 @@ func (b *bundle) stored(t testing.TB, run string) (events []sseEvent) {
 			return events
 		}
 	}
+}
+
+func TestAStreamTellsWhatAModelSaysAndKeepsNoneOfIt(t *testing.T) {
+	t.Parallel()
+	each(t, options{}, func(t *testing.T, b *bundle) {
+		run := b.run(t, waiting)
+		c := b.connect(t, b.listen(t), "GET", "/runs/"+run+"/stream")
+		before := b.stored(t, run)
+		for range before {
+			e, ok := c.next()
+			require.True(t, ok)
+			require.NotEmpty(t, e.id)
+		}
+		say := deltas.Delta{Workspace: b.ws, Run: models.RunID(run), Step: "ask", Attempt: 1, Turn: 2, Text: "two\nlines"}
+		elsewhere := say
+		elsewhere.Workspace = "ws_other"
+		b.deltas.Publish(elsewhere)
+		b.deltas.Publish(say)
+		e, ok := c.next()
+		require.True(t, ok)
+		require.Equal(t, sseEvent{"", "step.delta", `{"data":{"attempt":1,"turn":2,"text":"two\nlines"},"step_id":"ask","type":"step.delta"}`}, e)
+		require.Equal(t, 200, b.call(t, "POST", "/runs/"+run+"/cancel", "").status)
+		rest, stored := c.rest(), b.stored(t, run)
+		require.Empty(t, cmp.Diff(stored[len(before):], rest, cmp.AllowUnexported(sseEvent{})))
+	})
 }
 
 func TestAFinishedRunReplaysItsLogAndCloses(t *testing.T) {

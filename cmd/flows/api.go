@@ -17,7 +17,7 @@ func (a *app) openAPI() error {
 	}
 	a.monitoring = newMonitoring(a.broker, a.cfg.Monitoring)
 	served, err := api.New(api.Deps{
-		Store: a.store, Engine: a.apiEngine(), Tracer: a.tracer, Bus: a.bus, Hub: a.hub, Connectors: a.catalogue, Registered: a.registered, Agents: a.agents, Connections: a.connections,
+		Store: a.store, Engine: a.apiEngine(), Tracer: a.tracer, Bus: a.bus, Hub: a.hub, Deltas: a.deltas, Connectors: a.catalogue, Registered: a.registered, Agents: a.agents, Connections: a.connections,
 		Redis: a.broker.Client(), Clock: a.clock, Log: a.log, Metrics: a.metrics, Monitoring: a.monitoring,
 		Version: version, Commit: commit(),
 	}, api.Config{

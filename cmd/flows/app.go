@@ -32,6 +32,7 @@ import (
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/broker"
 	"github.com/10ex/flows/internal/clock"
+	"github.com/10ex/flows/internal/deltas"
 	"github.com/10ex/flows/internal/egress"
 	"github.com/10ex/flows/internal/obs"
 	"github.com/10ex/flows/internal/trace"
@@ -68,6 +69,7 @@ type app struct {
 	clockSync   *clockSync        // keeps it so; nil where it is this host's
 	deliverer   *worker.Deliverer // 4: feeds the queue
 	hub         *engine.Hub       // 5: watchers of runs
+	deltas      *deltas.Hub       // 5: those who hear what models say
 	engine      *engine.Engine    // 6: decides
 	bus         *bus.Bus          // 6: brings events to triggers
 	courier     *worker.Courier   // 6: sends webhooks; nil without a worker
@@ -163,7 +165,7 @@ func (a *app) openEngine(context.Context) (err error) {
 	client := tasks.NewClient(a.broker.Client(), a.log, tasks.ClientConfig{})
 	registerTaskMetrics(a.metrics, client)
 	a.deliverer = worker.NewDeliverer(client, a.broker, a.clock, a.log) //nolint:contextcheck // it lives on when the start is over
-	a.hub = engine.NewHub()
+	a.hub, a.deltas = engine.NewHub(), deltas.NewHub()
 	if a.catalogue, err = a.connectors(); err != nil {
 		return err
 	}
@@ -225,6 +227,7 @@ func (a *app) openOutside(context.Context) (err error) {
 			return c.Connector, nil
 		},
 		LedgerFunc: func(ws models.WorkspaceID) agents.Ledger { return a.store.For(ws) },
+		DeltaFunc:  deltaNotifier{a.deltas, a.broker}.tell,
 	})
 	return err
 }
@@ -282,6 +285,7 @@ func (a *app) start(loops context.Context, failed chan<- error, ready func(url s
 	}
 	if a.roles.api && !a.broker.Embedded() {
 		a.loops.Go(func() { notifier{a.hub, a.broker}.listen(loops) })
+		a.loops.Go(func() { deltaNotifier{a.deltas, a.broker}.listen(loops) })
 	}
 	if a.worker != nil {
 		if err := a.worker.Start(); err != nil { //nolint:contextcheck // it lives until it is stopped

@@ -6,6 +6,7 @@ import (
 
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/broker"
+	"github.com/10ex/flows/internal/deltas"
 )
 
 // runsChannel carries notices between processes.
@@ -40,6 +41,39 @@ func (n notifier) listen(ctx context.Context) {
 		var notices []engine.Notice
 		if json.Unmarshal(message, &notices) == nil {
 			n.hub.Publish(notices)
+		}
+	})
+}
+
+// deltasChannel carries what models say between processes.
+const deltasChannel = "flows:deltas"
+
+// deltaNotifier passes on what models say to those who follow their runs, in this
+// process and, over Redis, in others. Some of it may be lost.
+type deltaNotifier struct {
+	hub    *deltas.Hub
+	broker *broker.Broker
+}
+
+// tell returns at once.
+func (n deltaNotifier) tell(_ context.Context, d deltas.Delta) {
+	n.hub.Publish(d)
+	if n.broker.Embedded() {
+		return
+	}
+	message, err := json.Marshal(d)
+	if err != nil {
+		return // text always marshals
+	}
+	n.broker.Publish(deltasChannel, message)
+}
+
+// listen passes on what other processes tell, until ctx ends.
+func (n deltaNotifier) listen(ctx context.Context) {
+	n.broker.Subscribe(ctx, deltasChannel, func(message []byte) {
+		var d deltas.Delta
+		if json.Unmarshal(message, &d) == nil {
+			n.hub.Publish(d)
 		}
 	})
 }
