@@ -97,6 +97,8 @@ var isolation = map[string]isolationCase{
 	"get-agent":            {path: at("/agents/{agent}")},
 	"update-agent":         {path: at("/agents/{agent}"), body: at(`{"name":"taken"}`)},
 	"delete-agent":         {path: at("/agents/{agent}")},
+	"get-budgets":          {none: true},
+	"put-budgets":          {path: at("/budgets"), body: at(`{"workflows":{"{wf}":{"per_day":{"usd":1}}}}`), inside: true},
 	"test-agent":           {path: at("/agents/{agent}/test")},
 	"create-api-key":       {none: true},
 	"list-api-keys":        {none: true},

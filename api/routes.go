@@ -101,6 +101,9 @@ func (a *API) routes() []route {
 		{del, base + "/agents/{slug}", flowsWrite, 0, "delete-agent", "Delete an agent", bind(a.deleteAgent)},
 		{post, base + "/agents/{slug}/test", runsWrite, acts, "test-agent", "Run an agent once, outside a flow", bind(a.testAgent)},
 
+		{get, base + "/budgets", flowsRead, 0, "get-budgets", "Tell what models may cost a day, and what they cost today", bind(a.getBudgets)},
+		{put, base + "/budgets", admin, 0, "put-budgets", "Set what models may cost a day, for the workspace and its workflows", bind(a.putBudgets)},
+
 		{post, adminBase + "/api-keys", admin, acts | created | secret, "create-api-key", "Make an API key; it is shown this once", bind(a.createKey)},
 		{get, adminBase + "/api-keys", admin, 0, "list-api-keys", "List API keys", bind(a.listKeys)},
 		{del, adminBase + "/api-keys/{id}", admin, 0, "revoke-api-key", "Revoke an API key", bind(a.revokeKey)},

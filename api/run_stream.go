@@ -137,6 +137,10 @@ func (a *API) awaitEnd(ctx context.Context, c *fiber.Ctx, ref store.RunRef, wait
 	if err != nil {
 		return // the run was accepted, and that is still true
 	}
+	out, err := a.wholeRun(context.WithoutCancel(ctx), run)
+	if err != nil {
+		return
+	}
 	c.Status(http.StatusOK)
-	c.Response().SetBodyRaw(mustJSON(showRun(run)))
+	c.Response().SetBodyRaw(mustJSON(out))
 }

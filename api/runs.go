@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/ids"
 	"github.com/10ex/flows/models"
@@ -19,8 +21,46 @@ import (
 // Run is a run with everything there is to tell about the whole of it.
 type Run struct {
 	RunFields
-	Payload json.RawMessage `json:"payload"`
-	Output  json.RawMessage `json:"output" doc:"Null until the run has completed"`
+	Payload json.RawMessage  `json:"payload"`
+	Output  json.RawMessage  `json:"output" doc:"Null until the run has completed"`
+	Usage   orNull[RunUsage] `json:"usage" doc:"What all steps used so far, or null where nothing was metered"`
+}
+
+// RunUsage is what the steps of a run used together.
+type RunUsage struct {
+	InputTokens  int64   `json:"input_tokens"`
+	OutputTokens int64   `json:"output_tokens"`
+	Cost         float64 `json:"cost" doc:"In US dollars"`
+	Turns        int     `json:"turns"`
+	CostUnknown  bool    `json:"cost_unknown,omitempty" doc:"True where no price is known for some of it, which counts as 0"`
+	Estimated    bool    `json:"estimated,omitempty" doc:"True where some of the tokens were not counted by the other side"`
+}
+
+// wholeRun is a run with what its steps used.
+func (a *API) wholeRun(ctx context.Context, r *models.Run) (Run, error) {
+	out := showRun(r)
+	rows, err := a.store.For(r.WorkspaceID).RunUsage(ctx, r.ID)
+	if err != nil {
+		return Run{}, err
+	}
+	var sum RunUsage
+	for _, row := range rows {
+		var u connectors.Usage
+		if json.Unmarshal(row.Usage, &u) != nil {
+			continue
+		}
+		sum.InputTokens += u.InputTokens
+		sum.OutputTokens += u.OutputTokens
+		sum.Cost += u.Cost
+		sum.Turns += u.Turns
+		sum.CostUnknown = sum.CostUnknown || u.CostUnknown
+		sum.Estimated = sum.Estimated || u.Estimated
+	}
+	if len(rows) > 0 {
+		sum.Cost = math.Round(sum.Cost*1e9) / 1e9 // to the billionth, as it is counted
+		out.Usage = maybe(&sum)
+	}
+	return out, nil
 }
 
 // RunFields are the ones a list shows.
@@ -167,7 +207,8 @@ func (a *API) getRun(ctx context.Context, in *RunPath) (*runAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &runAnswer{Body: showRun(r)}, nil
+	out, err := a.wholeRun(ctx, r)
+	return &runAnswer{Body: out}, err
 }
 
 // RunQuery is how runs are chosen, in lists.

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/10ex/flows/agents"
+	"github.com/10ex/flows/agents/llm"
 	"github.com/10ex/flows/bus"
 	"github.com/10ex/flows/connections"
 	"github.com/10ex/flows/connectors"
@@ -97,7 +98,8 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 	t.Cleanup(b.client.CloseIdleConnections)
 	guarded, err := egress.New(egress.Config{AllowPrivate: true})
 	require.NoError(t, err)
-	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(guarded))
+	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(guarded),
+		llm.NewOpenAIConnector(guarded, nil), llm.NewAnthropicConnector(guarded, nil))
 	require.NoError(t, err)
 	own, err := registered.New(registered.Deps{Store: s, BuiltIn: registry, Kinds: map[models.ConnectorKind]connectors.Kind{
 		models.ConnectorOpenAPI: openapi.NewKind(guarded),
@@ -117,10 +119,20 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 		Store: s, Engine: b.engine, Clock: clock.System{}, Jobs: b, Seal: ring, Egress: guarded, Log: testkit.Logger(t),
 	}, bus.Config{})
 	require.NoError(t, err)
-	runner, err := agents.New(agents.Deps{Egress: guarded})
-	require.NoError(t, err)
 	b.connections, err = connections.New(connections.Deps{
 		Store: s, Connectors: catalogue, Seal: ring, Egress: guarded, Log: testkit.Logger(t),
+	})
+	require.NoError(t, err)
+	runner, err := agents.New(agents.Deps{
+		Egress: guarded, Tools: connectors.NewCatalogue(registry, nil), OpenFunc: b.connections.Open,
+		PeekFunc: func(ctx context.Context, ws models.WorkspaceID, id string) (string, error) {
+			c, err := b.connections.Get(ctx, ws, models.ConnectionID(id))
+			if err != nil {
+				return "", err
+			}
+			return c.Connector, nil
+		},
+		LedgerFunc: func(ws models.WorkspaceID) agents.Ledger { return s.For(ws) },
 	})
 	require.NoError(t, err)
 	deps := Deps{
