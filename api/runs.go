@@ -352,7 +352,7 @@ type WhyRun struct {
 
 type waitingOn struct {
 	StepID string     `json:"step_id"`
-	Kind   string     `json:"kind" doc:"timer, event, approval, retry, queue, worker or join; concurrency or debounce of a run that has not begun"`
+	Kind   string     `json:"kind" doc:"timer, event, approval, run, retry, queue, limit, worker or join; concurrency or debounce of a run that has not begun"`
 	Since  maybeStamp `json:"since"`
 	Until  maybeStamp `json:"until"`
 	Detail string     `json:"detail"`

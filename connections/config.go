@@ -57,6 +57,16 @@ var common = connectors.MustCompileSchema(`{
 				"params":            {"type": "object", "maxProperties": 20, "additionalProperties": {"type": "string", "maxLength": 2000}}
 			}
 		},
+		"limits": {
+			"type": "object",
+			"additionalProperties": false,
+			"properties": {
+				"count":       {"type": "integer", "minimum": 1, "maximum": 1000000},
+				"per":         {"type": "string", "minLength": 1, "maxLength": 20},
+				"concurrency": {"type": "integer", "minimum": 1, "maximum": 10000}
+			},
+			"dependentRequired": {"count": ["per"], "per": ["count"]}
+		},
 		"base_url": {"type": "string", "minLength": 1, "maxLength": 2048},
 		"hosts":    {"type": "array", "minItems": 1, "maxItems": 50, "items": {"type": "string", "minLength": 1, "maxLength": 260}}
 	}
@@ -111,7 +121,7 @@ func resolve(spec *connectors.ConnectionSpec, raw json.RawMessage) (settings, []
 	maps.DeleteFunc(fields, func(_ string, v json.RawMessage) bool { return bytes.Equal(v, []byte("null")) })
 	shared, own := map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	for name, v := range fields {
-		if name == "auth" || name == "base_url" || name == "hosts" {
+		if name == "auth" || name == "base_url" || name == "hosts" || name == limitsField {
 			shared[name] = v
 			continue
 		}
@@ -127,6 +137,7 @@ func resolve(spec *connectors.ConnectionSpec, raw json.RawMessage) (settings, []
 		Auth    *connectors.Auth `json:"auth"`
 		BaseURL string           `json:"base_url"`
 		Hosts   []string         `json:"hosts"`
+		Limits  *usage           `json:"limits"`
 	}
 	if err := json.Unmarshal(encode(shared), &written); err != nil {
 		f.add("invalid", "cannot be read", "config")
@@ -135,6 +146,12 @@ func resolve(spec *connectors.ConnectionSpec, raw json.RawMessage) (settings, []
 	out.auth = f.auth(spec, written.Auth)
 	out.baseURL = f.baseURL(spec, written.BaseURL)
 	out.hosts = f.hosts(spec, out, written.Hosts)
+	if written.Limits != nil {
+		if _, err := written.Limits.limits(); err != nil {
+			f.add("pattern", err.Error(), "config", limitsField, "per")
+		}
+		own[limitsField] = shared[limitsField]
+	}
 	if len(f.found) > 0 {
 		return settings{}, f.found
 	}

@@ -81,13 +81,18 @@ func (s *Service) unsealed(ctx context.Context, row *models.Connection) (*connec
 		Auth    connectors.Auth `json:"auth"`
 		BaseURL string          `json:"base_url"`
 		Hosts   []string        `json:"hosts"`
+		Limits  usage           `json:"limits"`
 	}
-	if err := json.Unmarshal(row.Config, &config); err != nil {
+	err := json.Unmarshal(row.Config, &config)
+	if err != nil {
 		return nil, err
 	}
 	out := &connectors.Connection{
 		ID: string(row.ID), Connector: row.Connector, Config: row.Config, Auth: config.Auth, BaseURL: config.BaseURL, Hosts: config.Hosts,
 		Secrets: map[string]string{},
+	}
+	if out.Limits, err = config.Limits.limits(); err != nil {
+		return nil, err
 	}
 	if row.Secrets == nil {
 		return out, nil

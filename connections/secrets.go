@@ -19,9 +19,9 @@ const (
 )
 
 // owner names, for the seal, what something belongs to: one part of one connection
-// with just this config.
+// with just this config, but for how much it may be used.
 func owner(row *models.Connection, part string) ([]string, error) {
-	config, err := canonical(row.Config)
+	config, err := canonical(withoutLimits(row.Config))
 	if err != nil {
 		return nil, fmt.Errorf("config of connection %s: %w", row.ID, err)
 	}

@@ -134,8 +134,9 @@ func (s *Service) reconfigure(row *models.Connection, spec *connectors.Connectio
 	if len(found) > 0 {
 		return &models.InvalidError{Fields: found}
 	}
-	moved := !sameJSON(wanted.config, row.Config)
+	moved := !sameJSON(withoutLimits(wanted.config), withoutLimits(row.Config))
 	if !moved && c.Secrets == nil {
+		row.Config = wanted.config // how much it is used is no matter of where its secrets go
 		return nil
 	}
 	if c.Secrets == nil {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/10ex/flows/internal/egress"
 )
@@ -78,8 +79,25 @@ type Connection struct {
 	// Hosts are those that may hear the secrets: "api.example.com", with ":8443"
 	// where a port counts, or "*.example.com" for every host below.
 	Hosts []string
+	// Limits bound how it is used, by all workers together.
+	Limits Limits
 	// Secrets are open. Which there are depends on Auth and the connector.
 	Secrets map[string]string
+}
+
+// Limits bound how often and by how many steps at once something is used. What is zero
+// does not bound.
+type Limits struct {
+	Count       int           // beginnings
+	Per         time.Duration // in so long
+	Concurrency int
+}
+
+// Placed is a connector that can tell which host an action would burden, for those
+// that use no connection; empty where it cannot.
+type Placed interface {
+	Connector
+	Host(r Request) string
 }
 
 // LogValue keeps the secrets out of logs.

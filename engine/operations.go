@@ -225,6 +225,8 @@ type Work struct {
 	Attempt        int
 	Timeout        time.Duration
 	Queue          string
+	// HeldBy is why the step was put back before, see PutBack.
+	HeldBy string
 }
 
 // ClaimRequest asks for the step a task names.
@@ -280,7 +282,7 @@ func (e *Engine) work(ctx context.Context, run *models.Run, row *models.Step) (*
 			Token: row.LeaseToken, WorkflowID: run.WorkflowID, Version: run.WorkflowVersion,
 		},
 		Step: n.def, Input: row.Input,
-		IdempotencyKey: key, Attempt: row.Attempt, Timeout: n.timeout, Queue: queueOf(n.def.Type),
+		IdempotencyKey: key, Attempt: row.Attempt, Timeout: n.timeout, Queue: queueOf(n.def.Type), HeldBy: row.Reason,
 	}, nil
 }
 
@@ -301,7 +303,7 @@ type FinishRequest struct {
 	// AwaitRun is a run of the workspace whose end the step waits for after its success,
 	// without a worker: what comes of that run is what comes of the step. Empty: none.
 	AwaitRun models.RunID
-	Next       *NextClaim
+	Next     *NextClaim
 }
 
 // Finish records the result of a step and what follows from it. It fails with
@@ -364,11 +366,18 @@ func (e *Engine) BeginEffect(ctx context.Context, l Lease, repeatable bool) erro
 func (e *Engine) Release(ctx context.Context, leases []Lease) error {
 	var errs []error
 	for _, l := range leases {
-		if err := e.leased(ctx, l, leaseReturned{key: leaseKey(l), token: l.Token}); !errors.Is(err, ErrLeaseLost) {
+		h := leaseReturned{key: leaseKey(l), token: l.Token, why: "its worker is stopping"}
+		if err := e.leased(ctx, l, h); !errors.Is(err, ErrLeaseLost) {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// PutBack hands a step back that has to wait before it may begin, as the same attempt.
+// Why, in a few words, is shown to people, and to whoever claims the step next.
+func (e *Engine) PutBack(ctx context.Context, l Lease, after time.Duration, why string) error {
+	return e.leased(ctx, l, leaseReturned{key: leaseKey(l), token: l.Token, after: after, why: why})
 }
 
 func (e *Engine) leased(ctx context.Context, l Lease, h happening) error {

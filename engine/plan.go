@@ -155,10 +155,13 @@ type (
 		token      string
 		repeatable bool
 	}
-	// leaseReturned is a worker handing a step back unfinished.
+	// leaseReturned is a worker handing a step back unfinished, to begin again after a
+	// while where there is one. Why is in words.
 	leaseReturned struct {
 		key   stepKey
 		token string
+		after time.Duration
+		why   string
 	}
 	// leaseOver is a worker that gave no sign of life.
 	leaseOver struct{ key stepKey }

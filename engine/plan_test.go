@@ -239,6 +239,29 @@ func TestAReturnedLeaseIsTheSameAttempt(t *testing.T) {
 	require.Equal(t, models.RunCompleted, s.snap.run.Status)
 }
 
+func TestAStepThatIsPutBackKeepsItsAttemptAndItsTurn(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`],"edges":[]}`)).start()
+	token := s.claim(theStep("a"))
+	p := s.do(leaseReturned{key: theStep("a"), token: token, after: time.Minute, why: "its connection allows 1 in 1m0s"})
+	require.Len(t, p.deliveries, 1)
+	require.Equal(t, s.now.Add(time.Minute), p.deliveries[0].At)
+	row := s.row("a")
+	require.Equal(t, models.StepQueued, row.Status)
+	require.Equal(t, "its connection allows 1 in 1m0s", row.Reason)
+	on := waitingOn(s.def.nodes["a"], row)
+	require.Equal(t, "limit", on.Kind)
+	require.Equal(t, s.now.Add(time.Minute), *on.Until)
+	require.NotEmpty(t, s.do(stepClaimed{key: theStep("a"), attempt: 1, token: "early"}).refused, "not before its time")
+	s.now = s.now.Add(time.Minute)
+	token = s.claim(theStep("a"))
+	require.Equal(t, 1, s.row("a").Attempt)
+	require.NotEmpty(t, s.row("a").Reason, "whoever claims it sees that it was given a turn")
+	s.do(stepFinished{key: theStep("a"), token: token, output: json.RawMessage(`1`)})
+	require.Equal(t, models.RunCompleted, s.snap.run.Status)
+	require.Empty(t, s.row("a").Reason)
+}
+
 func TestTimersFireWhenDueAndNotBefore(t *testing.T) {
 	t.Parallel()
 	s := newSim(t, parseGraph(t, `{"steps":[{"id":"w","type":"wait","for":"90s"},`+step("b")+`],"edges":[{"from":"w","to":"b"}]}`)).start()

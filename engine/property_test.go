@@ -265,7 +265,11 @@ func (s *sim) disturb(rnd *rand.Rand) {
 	case 1:
 		if len(running) > 0 {
 			k := running[rnd.IntN(len(running))]
-			s.do(leaseReturned{key: k, token: s.snap.steps[k].LeaseToken})
+			back := leaseReturned{key: k, token: s.snap.steps[k].LeaseToken, why: "its worker is stopping"}
+			if rnd.IntN(2) == 0 {
+				back.after, back.why = time.Minute, "the limit of its connection"
+			}
+			s.do(back)
 		}
 	case 2:
 		if len(running) > 0 {

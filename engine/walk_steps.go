@@ -191,7 +191,7 @@ func (w *walk) finish(h stepFinished) error {
 		return err
 	}
 	n := w.def.nodes[row.StepID]
-	row.Usage = h.usage
+	row.Usage, row.Reason = h.usage, "" // what kept it back for a while is of no more interest
 	if h.failure == nil {
 		if row.Iteration != models.NoIteration {
 			return w.iterationDone(n, row, h.output)
@@ -262,8 +262,14 @@ func (w *walk) returnLease(h leaseReturned) error {
 	}
 	deliveries := row.Deliveries + 1 // the task of the last delivery may still hold its id
 	row.Status, row.LeaseToken, row.WorkerID, row.StartedAt, row.Deliveries = models.StepQueued, "", "", nil, deliveries
+	said := map[string]any{"attempt": row.Attempt, "reason": h.why}
+	if h.after > 0 {
+		due := w.now.Add(h.after)
+		row.DueAt, row.Reason = &due, h.why
+		said["until"] = due
+	}
 	w.deliver(n, row)
-	w.log(models.EventStepQueued, row, map[string]any{"attempt": row.Attempt, "reason": "its worker is stopping"})
+	w.log(models.EventStepQueued, row, said)
 	return nil
 }
 

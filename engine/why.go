@@ -19,7 +19,7 @@ type Why struct {
 }
 
 // WaitingOn is one thing a run is waiting for. Kind is timer, event, approval, run,
-// retry, queue, worker or join; or concurrency or debounce, which hold the run as a
+// retry, queue, limit, worker or join; or concurrency or debounce, which hold the run as a
 // whole, before it begins: then there is no step.
 type WaitingOn struct {
 	StepID string     `json:"step_id"`
@@ -107,6 +107,10 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 		}
 	case models.StepQueued:
 		on.Kind, on.Detail = "queue", "a free worker"
+		if row.Reason != "" && row.DueAt != nil {
+			on.Kind, on.Until, on.Detail = "limit", row.DueAt, row.Reason
+			break
+		}
 		if row.Attempt > 1 && row.Error != nil && row.DueAt != nil {
 			on.Kind, on.Until = "retry", row.DueAt
 			on.Detail = fmt.Sprintf("attempt %d, after the one before failed: %s", row.Attempt, row.Error.Message)

@@ -15,6 +15,7 @@ type metrics struct {
 	steps      *prometheus.CounterVec
 	took       *prometheus.HistogramVec
 	leasesLost prometheus.Counter
+	heldBack   *prometheus.CounterVec
 	events     *prometheus.CounterVec
 	matchTook  prometheus.Histogram
 }
@@ -44,6 +45,9 @@ func newMetrics(reg prometheus.Registerer, s *slots) metrics {
 		leasesLost: f.NewCounter(prometheus.CounterOpts{
 			Name: "flows_worker_leases_lost_total", Help: "Steps that were stopped because their lease was lost or over.",
 		}),
+		heldBack: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "flows_worker_held_back_total", Help: "Steps that were put back by a limit, by cause: rate, concurrency, block.",
+		}, []string{"cause"}),
 		events: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "flows_worker_events_total", Help: "Events that were brought to triggers, by outcome of their batch: matched, failed.",
 		}, []string{"outcome"}),

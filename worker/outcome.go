@@ -36,6 +36,7 @@ type outcome struct {
 	retryAfter time.Duration
 	// await is the run whose end the step waits for; empty: none.
 	await models.RunID
+	held  *heldBack // by a limit: nothing has begun
 }
 
 // attemptWork has the work done and says what came of it. ctx ends with the lease
@@ -43,6 +44,9 @@ type outcome struct {
 func (w *Worker) attemptWork(ctx context.Context, work *engine.Work) outcome {
 	var guard connectors.Guard // before anything is recorded or logged
 	resp, err := w.callSafely(ctx, work, &guard)
+	if held, ok := errors.AsType[*heldBack](err); ok {
+		return outcome{held: held}
+	}
 	resp, err = guard.Response(resp), guard.Error(err)
 	if err == nil && len(resp.Output) > w.cfg.MaxOutput {
 		err = connectors.Permanent(codeOutputTooLarge, "the output is %d bytes, more than the %d allowed", len(resp.Output), w.cfg.MaxOutput)
@@ -111,8 +115,9 @@ func (w *Worker) call(ctx context.Context, work *engine.Work, guard *connectors.
 }
 
 func (w *Worker) callConnector(ctx context.Context, work *engine.Work, req connectors.Request, guard *connectors.Guard) (connectors.Response, error) {
-	if err := patiently(ctx, func() error { // of the workspace's own, the database knows
-		_, _, err := w.deps.Connectors.Find(ctx, req.WorkspaceID, work.Step.Connector)
+	var found connectors.Connector
+	if err := patiently(ctx, func() (err error) { // of the workspace's own, the database knows
+		found, _, err = w.deps.Connectors.Find(ctx, req.WorkspaceID, work.Step.Connector)
 		return err
 	}); err != nil {
 		return connectors.Response{}, err
@@ -121,7 +126,13 @@ func (w *Worker) callConnector(ctx context.Context, work *engine.Work, req conne
 	if req.Connection, err = w.connection(ctx, work, guard); err != nil {
 		return connectors.Response{}, err
 	}
-	return w.deps.Connectors.Do(ctx, work.Step.Connector, req)
+	host := ""
+	if placed, ok := found.(connectors.Placed); ok && req.Connection == nil {
+		host = placed.Host(req)
+	}
+	return w.within(ctx, work, w.burdensOf(work, req.Connection, host), func() (connectors.Response, error) {
+		return w.deps.Connectors.Do(ctx, work.Step.Connector, req)
+	})
 }
 
 // connection opens the connection that a step names, of its own workspace and its own
@@ -161,10 +172,12 @@ func (w *Worker) callAgent(ctx context.Context, work *engine.Work, req connector
 	case err != nil:
 		return connectors.Response{}, err
 	}
-	resp, err := w.deps.Agents.Run(ctx, agents.Agent{
-		Slug: row.Slug, Name: row.Name, Kind: row.Kind, Connection: row.Connection, Config: row.Config,
-		InputSchema: row.InputSchema, OutputSchema: row.OutputSchema,
-	}, req)
+	resp, err := w.within(ctx, work, w.burdensOf(work, nil, "agent "+row.Slug), func() (connectors.Response, error) {
+		return w.deps.Agents.Run(ctx, agents.Agent{
+			Slug: row.Slug, Name: row.Name, Kind: row.Kind, Connection: row.Connection, Config: row.Config,
+			InputSchema: row.InputSchema, OutputSchema: row.OutputSchema,
+		}, req)
+	})
 	if err == nil && len(resp.Output) > 0 {
 		resp.Output, err = connectors.CleanJSON(resp.Output)
 	}

@@ -53,6 +53,7 @@ type fakeEngine struct {
 	claims   chan string
 	finished chan engine.FinishRequest
 	woken    chan string
+	putBack  chan heldStep
 	beats    chan []engine.Lease
 }
 
@@ -60,7 +61,7 @@ func newFakeEngine() *fakeEngine {
 	return &fakeEngine{
 		lease: 20 * time.Second, work: map[string]*engine.Work{}, next: map[string]string{}, lost: map[string]bool{}, effects: map[string]bool{},
 		asked: map[string]bool{}, claims: make(chan string, 1000), finished: make(chan engine.FinishRequest, 1000),
-		woken: make(chan string, 1000), beats: make(chan []engine.Lease, 1000),
+		woken: make(chan string, 1000), putBack: make(chan heldStep, 1000), beats: make(chan []engine.Lease, 1000),
 	}
 }
 
@@ -164,6 +165,18 @@ func (f *fakeEngine) Release(_ context.Context, leases []engine.Lease) error {
 	return nil
 }
 
+func (f *fakeEngine) PutBack(_ context.Context, l engine.Lease, after time.Duration, why string) error {
+	f.putBack <- heldStep{l.Ref.Step, after, why}
+	return nil
+}
+
+// heldStep is a step that was put back.
+type heldStep struct {
+	step  string
+	after time.Duration
+	why   string
+}
+
 func (f *fakeEngine) Wake(_ context.Context, t tasks.Step) error {
 	f.woken <- t.Step
 	return nil
@@ -173,6 +186,7 @@ func (f *fakeEngine) Lease() time.Duration { return f.lease }
 
 // testConnector does what the tests need done.
 type testConnector struct {
+	failure
 	started chan context.Context // what a blocking action runs under
 	release chan struct{}        // lets blocking actions end
 }
@@ -199,6 +213,9 @@ func (c *testConnector) Do(ctx context.Context, r connectors.Request) (connector
 	case "panic":
 		panic("a secret of the connector")
 	case "fail":
+		if err := c.answer(); err != nil {
+			return connectors.Response{}, err
+		}
 		return connectors.Response{}, connectors.RetryAfter(7*time.Second, &connectors.Error{
 			Code: "http_503", Message: "the server answered 503", Status: 503,
 		})

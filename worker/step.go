@@ -247,6 +247,12 @@ func (w *Worker) do(ctx context.Context, work *engine.Work, claimed time.Time, a
 		w.log.InfoContext(ctx, "step was stopped", obs.Err(context.Cause(ctx)))
 		return nil, time.Time{}, agent
 	}
+	if out.held != nil {
+		w.putBack(ctx, work, out.held)
+		w.held.end(a, false)
+		tell("held back")
+		return nil, time.Time{}, agent
+	}
 
 	req := engine.FinishRequest{
 		Lease: work.Lease, Output: out.output, Usage: out.usage, Error: out.err, RetryAfter: out.retryAfter, AwaitRun: out.await,

@@ -19,6 +19,7 @@ import (
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/broker"
 	"github.com/10ex/flows/internal/ids"
+	"github.com/10ex/flows/internal/limits"
 	"github.com/10ex/flows/internal/obs"
 	"github.com/10ex/flows/internal/trace"
 	"github.com/10ex/flows/models"
@@ -32,6 +33,7 @@ type Engine interface {
 	BeginEffect(ctx context.Context, lease engine.Lease, repeatable bool) error
 	Heartbeat(ctx context.Context, worker string, leases []engine.Lease) (lost []engine.Lease, err error)
 	Release(ctx context.Context, leases []engine.Lease) error
+	PutBack(ctx context.Context, lease engine.Lease, after time.Duration, why string) error
 	Wake(ctx context.Context, task tasks.Step) error
 	Lease() time.Duration
 }
@@ -39,7 +41,7 @@ type Engine interface {
 var _ Engine = (*engine.Engine)(nil)
 
 // Deps are what a Worker works with. All are required but
-// ConnectionFunc, Log, Metrics and Tracer.
+// ConnectionFunc, Limits, Log, Metrics and Tracer.
 type Deps struct {
 	Engine     Engine
 	Connectors *connectors.Catalogue
@@ -50,6 +52,8 @@ type Deps struct {
 	// ConnectionFunc opens a connection of a workspace. Its error is a
 	// *connectors.Error where it is the connection's fault. Nil: there are none.
 	ConnectionFunc func(ctx context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error)
+	// Limits hold steps back. Nil: nothing does.
+	Limits Limits
 	// Jobs does what is no step, by type of task. One of a type that is not here is
 	// thrown away.
 	Jobs map[string]JobFunc
@@ -84,6 +88,8 @@ type Config struct {
 	DrainTimeout time.Duration
 	// MaxOutput bounds the bytes of a step's output. Default 1 MiB.
 	MaxOutput int
+	// WorkspaceLimit bounds the steps of each workspace over all workers. Default: none.
+	WorkspaceLimit limits.Limit
 }
 
 // Worker carries out steps. Make it with New, start it once, stop it once.

@@ -34,6 +34,7 @@ import (
 	"github.com/10ex/flows/internal/clock"
 	"github.com/10ex/flows/internal/deltas"
 	"github.com/10ex/flows/internal/egress"
+	"github.com/10ex/flows/internal/limits"
 	"github.com/10ex/flows/internal/obs"
 	"github.com/10ex/flows/internal/trace"
 	"github.com/10ex/flows/models"
@@ -78,6 +79,7 @@ type app struct {
 	registered  *registered.Service // connectors that workspaces have registered
 	agents      *agents.Runner
 	connections *connections.Service // 7: accounts at other sides
+	limits      *limits.Limiter      // 7: holds steps back; nil without a worker
 	worker      *worker.Worker       // 8: does steps; nil without the role
 	server      server               // 9: HTTP
 
@@ -236,14 +238,20 @@ func (a *app) openWorker(context.Context) (err error) {
 	if !a.roles.worker {
 		return nil
 	}
+	shared := a.broker.Client()
+	if a.broker.Embedded() {
+		shared = nil // there is nobody to share with
+	}
+	a.limits = limits.New(limits.Config{Redis: shared, Lease: a.engine.Lease(), Log: a.log}) //nolint:contextcheck // it lives on when the start is over
 	a.worker, err = worker.New(worker.Deps{
 		Engine: a.engine, Connectors: a.catalogue, Agents: a.agents,
 		AgentFunc: func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error) {
 			return a.store.For(ws).Agent(ctx, slug)
 		},
-		ConnectionFunc: a.connections.Open, Jobs: a.busJobs(), Match: a.bus.Match, Broker: a.broker, Log: a.log, Metrics: a.metrics, Tracer: a.tracer,
+		ConnectionFunc: a.connections.Open, Limits: a.limits, Jobs: a.busJobs(), Match: a.bus.Match, Broker: a.broker, Log: a.log, Metrics: a.metrics, Tracer: a.tracer,
 	}, worker.Config{
 		Concurrency: a.cfg.Concurrency, Queues: a.roles.queues, DrainTimeout: a.cfg.Drain, MaxOutput: a.cfg.MaxOutput,
+		WorkspaceLimit: a.cfg.WorkspaceLimit,
 	})
 	return err
 }
@@ -373,6 +381,9 @@ func (a *app) close(ctx context.Context) {
 	var errs []error
 	if a.engine != nil {
 		errs = append(errs, a.engine.Close(ctx))
+	}
+	if a.limits != nil {
+		a.limits.Close()
 	}
 	if a.deliverer != nil {
 		a.deliverer.Close()

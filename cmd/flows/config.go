@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/10ex/flows/internal/apikey"
+	"github.com/10ex/flows/internal/limits"
 )
 
 // config is every setting the product reads from its environment. Nothing else
@@ -29,10 +30,11 @@ type config struct {
 	LogLevel          slog.Level
 	LogJSON           bool
 	Concurrency       int
-	AllowPrivate      *bool  // nil: the command's own default
-	APIKey            string // of a client
-	APIBase           string // of a client
-	RateLimit         int    // requests a minute and key
+	WorkspaceLimit    limits.Limit // on its steps
+	AllowPrivate      *bool        // nil: the command's own default
+	APIKey            string       // of a client
+	APIBase           string       // of a client
+	RateLimit         int          // requests a minute and key
 	MaxBody           int
 	MaxOutput         int
 	Monitoring        bool          // whether the queue's pages may change it
@@ -121,6 +123,19 @@ var settings = append([]setting{
 		name: "FLOWS_WORKER_CONCURRENCY", initial: "100", allowed: "a number from 1 to 1000",
 		does:     "steps a process does at once",
 		parseSet: func(c *config, v string) error { return number(&c.Concurrency, v, 1, 1000) },
+	},
+	{
+		name: "FLOWS_WORKSPACE_CONCURRENCY", initial: "0", allowed: "a number from 1 to 100000, or 0 for any number",
+		does:     "steps of one workspace that may be under way in all processes together",
+		parseSet: func(c *config, v string) error { return number(&c.WorkspaceLimit.Concurrency, v, 0, 100_000) },
+	},
+	{
+		name: "FLOWS_WORKSPACE_RATE", initial: "0", allowed: "a number from 1 to 10000000, or 0 for any number",
+		does: "steps of one workspace that may begin in a minute in all processes together",
+		parseSet: func(c *config, v string) error {
+			c.WorkspaceLimit.Per = time.Minute
+			return number(&c.WorkspaceLimit.Count, v, 0, 10_000_000)
+		},
 	},
 	{
 		name: "FLOWS_ALLOW_PRIVATE_NETWORKS", allowed: "true or false",

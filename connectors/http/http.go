@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	nethttp "net/http"
+	"net/url"
 
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/internal/egress"
@@ -16,7 +17,10 @@ import (
 // Connector is the http connector.
 type Connector struct{ client *egress.Client }
 
-var _ connectors.Tester = (*Connector)(nil)
+var (
+	_ connectors.Tester = (*Connector)(nil)
+	_ connectors.Placed = (*Connector)(nil)
+)
 
 // New makes the connector; client sends its requests.
 func New(client *egress.Client) *Connector { return &Connector{client: client} }
@@ -86,6 +90,19 @@ const outputSchema = `{
 	"required": ["status", "headers", "body"],
 	"additionalProperties": false
 }`
+
+// Host tells which host a request would go to.
+func (*Connector) Host(r connectors.Request) string {
+	in, err := parse(r.Input)
+	if err != nil {
+		return ""
+	}
+	u, err := url.Parse(in.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
 
 // Do performs one action.
 func (c *Connector) Do(ctx context.Context, r connectors.Request) (connectors.Response, error) {
