@@ -83,7 +83,7 @@ func New(deps Deps, cfg Config) (*Bus, error) {
 	if err := cfg.Webhooks.complete(); err != nil {
 		return nil, err
 	}
-	b := &Bus{deps: deps, cfg: cfg, store: deps.Store, log: deps.Log, compiled: newConditions(), gathering: &gathering{store: deps.Store}}
+	b := &Bus{deps: deps, cfg: cfg, store: deps.Store, log: deps.Log, compiled: newConditions(), gathering: &gathering{store: deps.Store, jobs: deps.Jobs}}
 	if deps.Egress != nil {
 		b.webhooks = deps.Egress.WithoutRedirects()
 	}

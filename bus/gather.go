@@ -19,9 +19,11 @@ const (
 
 // gathering stores what several callers publish at the same time together: a lone
 // one goes at once, and what comes while a group is being stored makes the next,
-// which one of its own callers stores.
+// which one of its own callers stores. What is new is to be matched, also together:
+// else one workspace could fill the queue with tasks before which those of others wait.
 type gathering struct {
 	store *store.Store
+	jobs  Jobs
 
 	mu      sync.Mutex
 	busy    bool // a caller is storing a group
@@ -124,11 +126,20 @@ func (g *gathering) storeShares(ctx context.Context, group []*share) {
 		for _, s := range group {
 			s.kept, s.err = g.store.AddEvents(ctx, s.events)
 		}
-		return
-	}
-	for _, s := range group {
-		if s.err = err; err == nil {
-			s.kept, kept = kept[:len(s.events):len(s.events)], kept[len(s.events):]
+	} else {
+		for _, s := range group {
+			if s.err = err; err == nil {
+				s.kept, kept = kept[:len(s.events):len(s.events)], kept[len(s.events):]
+			}
 		}
 	}
+	var fresh []store.DueEvent
+	for _, s := range group {
+		for i, id := range s.kept {
+			if e := s.events[i]; e.ID == id {
+				fresh = append(fresh, store.DueEvent{Workspace: e.WorkspaceID, ID: id})
+			}
+		}
+	}
+	g.jobs.EnqueueJobs(ctx, matchJobs(fresh))
 }

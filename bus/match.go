@@ -18,7 +18,11 @@ const listenersPage = 500
 
 // MatchJob does a job of type match.
 func (b *Bus) MatchJob(ctx context.Context, j tasks.Job) error {
-	return b.Match(ctx, models.WorkspaceID(j.Workspace), models.EventID(j.ID))
+	events := []models.EventID{models.EventID(j.ID)}
+	for _, id := range j.More {
+		events = append(events, models.EventID(id))
+	}
+	return b.Match(ctx, models.WorkspaceID(j.Workspace), events...)
 }
 
 // Match brings events of a workspace to the triggers that listen for them, and
@@ -58,7 +62,8 @@ func (m *matching) all(ctx context.Context) error {
 const freeTimeout = 2 * time.Second
 
 // free gives up the events of which nothing came, so that whoever comes next has them
-// at once. Where that fails they are free a little later.
+// at once. The sweep looks for them soon, however long it has let them wait for their
+// turn before. Where that fails they are free a little later.
 func (m *matching) free(ctx context.Context, until time.Time) {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), freeTimeout)
 	defer stop()
@@ -66,7 +71,7 @@ func (m *matching) free(ctx context.Context, until time.Time) {
 	for i, o := range m.occasions {
 		ids[i] = o.ID
 	}
-	if err := m.tenant.FreeEvents(ctx, ids, until); err != nil {
+	if err := m.tenant.FreeEvents(ctx, ids, until, m.bus.now().Add(m.bus.cfg.Attend)); err != nil {
 		m.bus.log.DebugContext(ctx, "events could not be freed, they are when their time is over", obs.Err(err), obs.Count(len(ids)))
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/10ex/flows/internal/ids"
 	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
 	"github.com/10ex/flows/tasks"
 )
 
@@ -121,17 +122,28 @@ func (b *Bus) Publish(ctx context.Context, ws models.WorkspaceID, events []*mode
 		return nil, err
 	}
 	out := make([]Receipt, len(events))
-	var jobs []tasks.Job
 	for i, e := range events {
 		out[i] = Receipt{ID: kept[i], Duplicate: kept[i] != e.ID}
-		if !out[i].Duplicate {
-			jobs = append(jobs, matchJob(ws, e.ID, 0))
-		}
 	}
-	b.deps.Jobs.EnqueueJobs(ctx, jobs)
 	return out, nil
 }
 
-func matchJob(ws models.WorkspaceID, id models.EventID, try int) tasks.Job {
-	return tasks.Job{Type: tasks.TypeMatch, Workspace: string(ws), ID: string(id), Try: try}
+// matchJobs asks for events to be matched, those of a workspace together.
+func matchJobs(events []store.DueEvent) []tasks.Job {
+	type line struct {
+		ws  models.WorkspaceID
+		try int
+	}
+	var jobs []tasks.Job
+	open := map[line]int{} // the job of each that has room
+	for _, e := range events {
+		l := line{e.Workspace, e.Tries}
+		if at, ok := open[l]; ok && len(jobs[at].More) < tasks.MatchTogether-1 {
+			jobs[at].More = append(jobs[at].More, string(e.ID))
+			continue
+		}
+		open[l] = len(jobs)
+		jobs = append(jobs, tasks.Job{Type: tasks.TypeMatch, Workspace: string(e.Workspace), ID: string(e.ID), Try: e.Tries})
+	}
+	return jobs
 }

@@ -3,8 +3,6 @@ package bus
 import (
 	"context"
 	"time"
-
-	"github.com/10ex/flows/tasks"
 )
 
 // SweepResult counts what a sweep found.
@@ -22,11 +20,7 @@ func (b *Bus) Sweep(ctx context.Context, limit int) (SweepResult, error) {
 	if err != nil {
 		return SweepResult{}, err
 	}
-	jobs := make([]tasks.Job, len(due))
-	for i, e := range due {
-		jobs[i] = matchJob(e.Workspace, e.ID, e.Tries)
-	}
-	b.deps.Jobs.EnqueueJobs(ctx, jobs)
+	b.deps.Jobs.EnqueueJobs(ctx, matchJobs(due))
 	out := SweepResult{Events: len(due), More: len(due) == limit}
 	// Addresses that do not answer are always due: they are no reason to look again.
 	out.Endpoints, err = b.sweepDeliveries(ctx, limit)

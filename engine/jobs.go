@@ -14,12 +14,19 @@ func (e *Engine) enqueueJobs(ctx context.Context, g *group) {
 		return
 	}
 	var jobs []tasks.Job
+	told := map[models.WorkspaceID]int{} // the job that has room for a workspace's events
 	for _, rw := range g.runs {
 		for _, p := range rw.plans {
 			for _, ev := range p.told {
-				if ev.AttendAt != nil {
-					jobs = append(jobs, tasks.Job{Type: tasks.TypeMatch, Workspace: string(ev.WorkspaceID), ID: string(ev.ID)})
+				if ev.AttendAt == nil {
+					continue
 				}
+				if at, ok := told[ev.WorkspaceID]; ok && len(jobs[at].More) < tasks.MatchTogether-1 {
+					jobs[at].More = append(jobs[at].More, string(ev.ID))
+					continue
+				}
+				told[ev.WorkspaceID] = len(jobs)
+				jobs = append(jobs, tasks.Job{Type: tasks.TypeMatch, Workspace: string(ev.WorkspaceID), ID: string(ev.ID)})
 			}
 			for _, w := range p.newWaits {
 				jobs = append(jobs, lookBackJob(w, 0))

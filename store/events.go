@@ -198,14 +198,16 @@ func (t *Tenant) ClaimEvents(ctx context.Context, events []models.EventID, now, 
 	return rows, err
 }
 
-// FreeEvents gives up what ClaimEvents has claimed until then, for it came to nothing.
-func (t *Tenant) FreeEvents(ctx context.Context, events []models.EventID, until time.Time) error {
+// FreeEvents gives up what ClaimEvents has claimed until then, for it came to nothing. It
+// is due at attend, if not before.
+func (t *Tenant) FreeEvents(ctx context.Context, events []models.EventID, until, attend time.Time) error {
 	if len(events) == 0 {
 		return nil
 	}
 	slices.Sort(events)
 	return t.s.alone(func(db bun.IDB) error {
 		_, err := db.NewUpdate().Model((*models.Event)(nil)).Set("claimed_until = NULL").
+			Set("attend_at = CASE WHEN attend_at > ? THEN ? ELSE attend_at END", attend, attend).
 			Where("event.workspace_id = ?", t.ws).Where("event.id IN (?)", bun.List(events)).
 			Where("event.claimed_until = ?", until).Exec(ctx)
 		return err

@@ -18,6 +18,10 @@ const (
 	TypeLookback = "lookback" // show an event wait what came before it
 )
 
+// MatchTogether bounds the events of one task of type match: enough to share the cost
+// of a transaction, few enough that the next workspace has its turn soon.
+const MatchTogether = 32
+
 // Job asks for something to be done about the row that its ids name. As with
 // steps, losing one is safe, for the row says when to look at it again, and doing
 // it twice is.
@@ -27,6 +31,7 @@ type Job struct {
 	Workspace string    `json:"ws"`
 	ID        string    `json:"id"`              // of the event, delivery, trigger or run
 	Extra     string    `json:"extra,omitempty"` // the rest of the row's key, where the id alone does not name it
+	More      []string  `json:"more,omitempty"`  // further ids, of events that are matched together
 	Try       int       `json:"try"`             // how often it was asked for before: the same try is one task
 	Queue     string    `json:"-"`               // QueueSystem where it is empty
 	At        time.Time `json:"-"`               // not before; zero means now

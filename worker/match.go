@@ -17,9 +17,6 @@ import (
 type MatchFunc func(ctx context.Context, ws models.WorkspaceID, events ...models.EventID) error
 
 const (
-	// matchBatch is how many events are matched together: enough to share the cost of
-	// a transaction, few enough that the next workspace has its turn soon.
-	matchBatch = 32
 	// matchRunners is how many workspaces are served side by side. They share a
 	// database, so more of them would only wait for each other.
 	matchRunners = 8
@@ -114,7 +111,7 @@ func (m *matches) take() (l *matchLine, events []models.EventID) {
 		return nil, nil
 	}
 	l, m.turns = m.turns[0], m.turns[1:]
-	n := min(len(l.events), matchBatch)
+	n := min(len(l.events), tasks.MatchTogether)
 	events, l.events = l.events[:n:n], l.events[n:]
 	for _, e := range events {
 		delete(l.known, e)
@@ -186,9 +183,15 @@ func (m *matches) stop() {
 	m.some.Broadcast()
 }
 
-// offerMatch takes an event to be matched, soon and together with others.
+// offerMatch takes events to be matched, soon and together with others. It is false
+// where it has not taken all.
 func (w *Worker) offerMatch(j tasks.Job) bool {
-	return w.matches.add(models.WorkspaceID(j.Workspace), models.EventID(j.ID))
+	ws := models.WorkspaceID(j.Workspace)
+	taken := w.matches.add(ws, models.EventID(j.ID))
+	for _, id := range j.More {
+		taken = w.matches.add(ws, models.EventID(id)) && taken
+	}
+	return taken
 }
 
 // runMatches matches what is held until the worker stops. The end of ctx cuts off
