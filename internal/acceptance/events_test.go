@@ -67,6 +67,8 @@ func TestAFloodOfEventsStartsEachRunOnceAndHoldsUpNobodyElse(t *testing.T) {
 		over   = time.Duration(sized(2, 20)) * time.Second
 		quiet  = events / 25 // of each of four: a fifth in all
 	)
+	// floor is what nobody calls a delay: below it the machine's other work decides.
+	const floor = 50 * time.Millisecond
 	f := newFleet(t, "plain")
 	tenants := make([]tenantUnderLoad, 5)
 	for i := range tenants {
@@ -122,20 +124,21 @@ func TestAFloodOfEventsStartsEachRunOnceAndHoldsUpNobodyElse(t *testing.T) {
 		t.Logf("%s: calm runs are made %s after their event, and begin %s after that", name, of("r.created_at - e.received_at"), of("r.started_at - r.created_at"))
 		return of("r.started_at - e.received_at")
 	}
-	over, events = over/10, events/10
-	round("warm", calm[:1])
-	over, events = over*10, events*10
-	before := round("before", calm)
-	during := round("during", tenants)
-	t.Logf("start of a calm workspace's run after its event, before: %s", before)
-	t.Logf("start of a calm workspace's run after its event, during: %s", during)
+	// A machine that has other things to do is busier at one time than at another: what
+	// is compared was measured in the same minute, and a second time if need be.
+	fair := false
+	for n := 1; n <= 3 && !fair; n++ {
+		before := round(fmt.Sprintf("before-%d", n), calm)
+		during := round(fmt.Sprintf("during-%d", n), tenants)
+		t.Logf("start of a calm workspace's run after its event, before: %s", before)
+		t.Logf("start of a calm workspace's run after its event, during: %s", during)
+		fair = during.at(50) <= max(2*before.at(50), floor) && during.at(99) <= max(2*before.at(99), 4*floor)
+	}
+	require.True(t, fair, "a flood delays others to no more than twice of what is usual")
 	for _, c := range tenants {
 		distinct := f.number(t, `SELECT count(DISTINCT external_id) FROM events WHERE workspace_id = $1 AND source = 'api'`, c.id)
 		require.Equal(t, distinct, f.number(t, `SELECT count(*) FROM runs WHERE workspace_id = $1`, c.id))
 	}
-	floor := time.Duration(sized(1000, 100)) * time.Millisecond // what is asked for on a machine that does nothing else
-	require.LessOrEqual(t, during.at(50), max(2*before.at(50), floor))
-	require.LessOrEqual(t, during.at(99), max(2*before.at(99), 4*floor))
 	f.requireNothingLeft(t)
 	f.requireNoErrors(t)
 }
