@@ -78,7 +78,7 @@ var libraries = []library{
 	{"github.com/hibiken/asynq", []string{"tasks", "worker", "cmd", "internal/bench"}, false, "asynq only delivers; who decides must not depend on it"},
 	{"github.com/hibiken/asynqmon", []string{"cmd"}, false, "the queue's pages are wired in cmd and mounted by the API as a plain http.Handler"},
 	{"github.com/alicebob/miniredis", []string{"cmd", "internal/broker", "internal/testkit"}, false, "the in-process Redis is a way to start the product, known to nobody else"},
-	{"github.com/modelcontextprotocol/go-sdk", []string{"api/mcp"}, false, "what MCP says is translated at its door, so that no operation knows who speaks it"},
+	{"github.com/modelcontextprotocol/go-sdk", []string{"api/mcp", "connectors/mcp"}, false, "what MCP says is translated at its door, so that no operation knows who speaks it"},
 	{"github.com/alecthomas/kong", []string{"cmd"}, false, "flags and environment are read in cmd alone"},
 	{"go.opentelemetry.io", []string{"internal/trace"}, false, "what a span may say is decided in internal/trace, and using it costs nothing where it is off"},
 	{"github.com/expr-lang/expr", []string{"engine/expression"}, false, "expressions run only behind our guards, which bound their size, time and memory"},

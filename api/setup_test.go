@@ -22,6 +22,7 @@ import (
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
 	httpconnector "github.com/10ex/flows/connectors/http"
+	"github.com/10ex/flows/connectors/mcp"
 	"github.com/10ex/flows/connectors/openapi"
 	"github.com/10ex/flows/connectors/registered"
 	"github.com/10ex/flows/engine"
@@ -102,7 +103,7 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 		llm.NewOpenAIConnector(guarded, nil), llm.NewAnthropicConnector(guarded, nil))
 	require.NoError(t, err)
 	own, err := registered.New(registered.Deps{Store: s, BuiltIn: registry, Kinds: map[models.ConnectorKind]connectors.Kind{
-		models.ConnectorOpenAPI: openapi.NewKind(guarded),
+		models.ConnectorOpenAPI: openapi.NewKind(guarded), models.ConnectorMCP: mcp.NewKind(guarded),
 	}, Open: func(ctx context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error) {
 		return b.connections.Open(ctx, ws, id)
 	}})

@@ -25,6 +25,7 @@ import (
 	"github.com/10ex/flows/connectors/googlesheets"
 	"github.com/10ex/flows/connectors/http"
 	"github.com/10ex/flows/connectors/hubspot"
+	"github.com/10ex/flows/connectors/mcp"
 	"github.com/10ex/flows/connectors/openapi"
 	"github.com/10ex/flows/connectors/registered"
 	"github.com/10ex/flows/connectors/slack"
@@ -208,9 +209,15 @@ func (a *app) connectors() (c *connectors.Catalogue, err error) {
 	if err != nil {
 		return nil, err
 	}
+	servers := mcp.NewKind(a.egress)
+	if a.cfg.AllowStdioMCP {
+		servers = servers.WithPrograms([]string{"PATH=" + a.cfg.Path})
+	}
 	a.registered, err = registered.New(registered.Deps{
 		Store: a.store, BuiltIn: builtIn, Clock: a.clock,
-		Kinds: map[models.ConnectorKind]connectors.Kind{models.ConnectorOpenAPI: openapi.NewKind(a.egress)},
+		Kinds: map[models.ConnectorKind]connectors.Kind{
+			models.ConnectorOpenAPI: openapi.NewKind(a.egress), models.ConnectorMCP: servers,
+		},
 		Open: func(ctx context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error) {
 			return a.connections.Open(ctx, ws, id) // which is made later, for it asks which connectors there are
 		},

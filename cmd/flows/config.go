@@ -35,6 +35,8 @@ type config struct {
 	APIKey            string       // of a client
 	APIBase           string       // of a client
 	RateLimit         int          // requests a minute and key
+	AllowStdioMCP     bool
+	Path              string // where programs are found, for those servers
 	MaxBody           int
 	MaxOutput         int
 	Monitoring        bool          // whether the queue's pages may change it
@@ -146,6 +148,12 @@ var settings = append([]setting{
 		},
 	},
 	{
+		name: "FLOWS_ALLOW_STDIO_MCP", initial: "false", allowed: "true or false",
+		does: "whether MCP servers may be registered that are programs, started on this machine with the rights of this process: " +
+			"whoever may register connectors can then run anything",
+		parseSet: func(c *config, v string) error { return boolean(&c.AllowStdioMCP, v) },
+	},
+	{
 		name: "FLOWS_RATE_LIMIT", initial: "1000", allowed: "a number from 1 to 1000000",
 		does:     "requests a minute each key may make",
 		parseSet: func(c *config, v string) error { return number(&c.RateLimit, v, 1, 1_000_000) },
@@ -242,6 +250,7 @@ func readConfig(env environment) (config, error) {
 			errs = append(errs, s.wrong(from, value))
 		}
 	}
+	c.Path, _ = env.lookup("PATH")
 	return c, errors.Join(errs...)
 }
 
