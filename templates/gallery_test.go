@@ -66,7 +66,7 @@ func TestEveryTemplateExplainsItself(t *testing.T) {
 			require.False(t, tpl.CreatedAt.IsZero())
 			require.NotEmpty(t, tpl.TriggerTypes)
 			require.Subset(t, []string{"event", "schedule"}, tpl.TriggerTypes)
-			require.Subset(t, []string{"core", "http"}, tpl.Document.Requires.Connectors)
+			require.Subset(t, []string{"core", "google_sheets", "slack"}, tpl.Document.Requires.Connectors)
 
 			required, inputs := inputsOf(t, tpl)
 			whole, err := json.Marshal([]any{tpl.Document.Graph, tpl.Document.Settings, tpl.Document.Output, tpl.Document.Triggers})

@@ -59,18 +59,18 @@ func TestLeadToSequence(t *testing.T) {
 func TestScoreAndRoute(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, p *product) {
-		b := p.install(t, "score-and-route", `{"alert_url":"{peer}/slack","sales_sequence_id":"sales","nurture_sequence_id":"slow","warm_score":40}`, nil)
+		b := p.install(t, "score-and-route", `{"slack":"{slack}","sales_sequence_id":"sales","nurture_sequence_id":"slow","warm_score":40}`, nil)
 		lead := func(id, answer string) body {
 			b.answers("/lead-scorer", answer)
 			return b.ends(b.starts("lead.created", `{"lead_id":"`+id+`","name":"Ada `+id+`"}`), "completed")
 		}
 		equal(t, body{"lead_id": "hot", "score": 91.0, "alerted": true}, lead("hot", `{"score":91}`))
-		equal(t, []string{"Hot lead: Ada hot scored 91"}, b.texts("/slack"))
+		equal(t, []string{"Hot lead: Ada hot scored 91"}, b.texts(""))
 		require.Empty(t, b.told("/sequence-enroller"))
 		lead("warm", `{"score":40}`)
 		lead("cold", `{"score":39.5}`)
 		lead("unknown", "404") // counts as 50
-		b.answers("/slack", "404")
+		b.answers(slackPost, "404")
 		require.Equal(t, false, lead("unheard", `{"score":80}`)["alerted"])
 		equal(t, []body{
 			{"lead_id": "warm", "sequence_id": "sales", "score": 40.0}, {"lead_id": "cold", "sequence_id": "slow", "score": 39.5},
@@ -82,32 +82,32 @@ func TestScoreAndRoute(t *testing.T) {
 func TestSpeedToLead(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, p *product) {
-		b := p.install(t, "speed-to-lead", `{"alert_url":"{peer}/slack","email_template":"tpl"}`, map[string]string{"/voice-lead-qualifier": `{"reached":true,"note":"wants a demo"}`})
+		b := p.install(t, "speed-to-lead", `{"slack":"{slack}","email_template":"tpl"}`, map[string]string{"/voice-lead-qualifier": `{"reached":true,"note":"wants a demo"}`})
 		lead := func(id, more string) body {
 			return b.ends(b.starts("lead.created", `{"lead_id":"`+id+`","email":"`+id+`@x.com"`+more+`}`), "completed")
 		}
 		equal(t, body{"lead_id": "talks", "reached": true, "mailed": false}, lead("talks", `,"phone":"+44 20","name":"Ada"`))
-		equal(t, []string{"New lead: Ada, phone +44 20"}, b.texts("/slack"))
+		equal(t, []string{"New lead: Ada, phone +44 20"}, b.texts(""))
 		equal(t, []body{{"lead_id": "talks", "phone": "+44 20", "lead": body{"lead_id": "talks", "email": "talks@x.com", "phone": "+44 20", "name": "Ada"}}}, b.told("/voice-lead-qualifier"))
 
 		b.answers("/voice-lead-qualifier", `{"reached":false}`)
 		equal(t, body{"lead_id": "away", "reached": false, "mailed": true}, lead("away", `,"phone":"1"`))
 		b.answers("/voice-lead-qualifier", "404")
-		b.answers("/slack", "404") // nobody hears of it, and it goes on
+		b.answers(slackPost, "404") // nobody hears of it, and it goes on
 		require.Equal(t, true, lead("broken", `,"phone":"1"`)["mailed"])
-		b.answers("/slack", "")
+		b.answers(slackPost, "")
 		require.Equal(t, true, lead("mute", "")["mailed"])
 		equal(t, body{"lead_id": "mute", "to": "mute@x.com", "template": "tpl", "data": body{"lead_id": "mute", "email": "mute@x.com"}}, b.told("/email-sender")[2])
 		b.answers("/email-sender", "404")
 		require.Equal(t, false, lead("nowhere", "")["mailed"])
-		require.Contains(t, b.texts("/slack"), "nowhere@x.com could be neither called nor mailed: the server answered 404 Not Found")
+		require.Contains(t, b.texts(""), "nowhere@x.com could be neither called nor mailed: the server answered 404 Not Found")
 	})
 }
 
 func TestFormFollowUp(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, p *product) {
-		b := p.install(t, "form-follow-up", `{"form_id":"demo","alert_url":"{peer}/slack","thanks_template":"thanks","reminder_template":"again"}`, nil)
+		b := p.install(t, "form-follow-up", `{"form_id":"demo","slack":"{slack}","thanks_template":"thanks","reminder_template":"again"}`, nil)
 		fill := func(id string) string {
 			return b.starts("form.submitted", `{"lead_id":"`+id+`","form_id":"demo","email":"`+id+`@x.com"}`)
 		}
@@ -117,7 +117,7 @@ func TestFormFollowUp(t *testing.T) {
 		b.waits(silent, "answer")
 		b.event("sequence.email.replied", `{"lead_id":"replies","text":"Call me"}`)
 		equal(t, body{"lead_id": "replies", "replied": true, "reminded": false}, b.ends(replies, "completed"))
-		equal(t, []string{"replies@x.com replied: Call me"}, b.texts("/slack"))
+		equal(t, []string{"replies@x.com replied: Call me"}, b.texts(""))
 		b.passes(47 * time.Hour)
 		b.waits(silent, "answer")
 		b.passes(2 * time.Hour)
@@ -126,14 +126,14 @@ func TestFormFollowUp(t *testing.T) {
 
 		b.answers("/email-sender", "404")
 		equal(t, body{"lead_id": "lost", "replied": false, "reminded": false}, b.ends(fill("lost"), "completed"))
-		require.Contains(t, b.texts("/slack"), "lost@x.com filled in demo and could not be thanked: the server answered 404 Not Found")
+		require.Contains(t, b.texts(""), "lost@x.com filled in demo and could not be thanked: the server answered 404 Not Found")
 	})
 }
 
 func TestNurtureUntilReply(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, p *product) {
-		b := p.install(t, "nurture-until-reply", `{"segment_id":"cold","alert_url":"{peer}/slack","template_1":"t1","template_2":"t2","template_3":"t3"}`, nil)
+		b := p.install(t, "nurture-until-reply", `{"segment_id":"cold","slack":"{slack}","template_1":"t1","template_2":"t2","template_3":"t3"}`, nil)
 		enter := func(id string) string {
 			return b.starts("lead.segment_entered", `{"lead_id":"`+id+`","segment_id":"cold","email":"`+id+`@x.com"}`)
 		}
@@ -145,7 +145,7 @@ func TestNurtureUntilReply(t *testing.T) {
 		b.waits(replies, "reply2")
 		b.event("sequence.email.replied", `{"lead_id":"replies"}`)
 		equal(t, body{"lead_id": "replies", "replied": true, "gave_up": false}, b.ends(replies, "completed"))
-		equal(t, []string{"replies@x.com replied and gets no more e-mails"}, b.texts("/slack"))
+		equal(t, []string{"replies@x.com replied and gets no more e-mails"}, b.texts(""))
 		b.passes(4*day + time.Minute)
 		b.waits(silent, "reply3")
 		b.passes(4*day + time.Minute)
@@ -164,14 +164,14 @@ func TestNurtureUntilReply(t *testing.T) {
 		b.answers("/email-sender", "404")
 		b.passes(4*day + time.Minute)
 		b.ends(broken, "completed")
-		require.Contains(t, b.texts("/slack"), "The e-mails to broken@x.com stopped: the server answered 404 Not Found")
+		require.Contains(t, b.texts(""), "The e-mails to broken@x.com stopped: the server answered 404 Not Found")
 	})
 }
 
 func TestWinBack(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, p *product) {
-		b := p.install(t, "win-back", `{"alert_url":"{peer}/slack","offer_template":"offer","rest":"30d"}`, map[string]string{"/crm-reader": `{"status":"lost"}`})
+		b := p.install(t, "win-back", `{"slack":"{slack}","offer_template":"offer","rest":"30d"}`, map[string]string{"/crm-reader": `{"status":"lost"}`})
 		lose := func(id string) string {
 			run := b.starts("lead.status_changed", `{"lead_id":"`+id+`","status":"lost","email":"`+id+`@x.com"}`)
 			b.waits(run, "rest")
@@ -185,7 +185,7 @@ func TestWinBack(t *testing.T) {
 		require.Len(t, b.told("/email-sender"), 2)
 		b.event("sequence.email.replied", `{"lead_id":"back"}`)
 		equal(t, body{"lead_id": "back", "won_back": true}, b.ends(back, "completed"))
-		equal(t, []string{"A lost lead is back: back@x.com replied to the offer"}, b.texts("/slack"))
+		equal(t, []string{"A lost lead is back: back@x.com replied to the offer"}, b.texts(""))
 		b.passes(15 * day)
 		equal(t, body{"lead_id": "gone", "won_back": false}, b.ends(gone, "completed"))
 
@@ -208,14 +208,14 @@ func TestWinBack(t *testing.T) {
 		b.answers("/email-sender", "404")
 		b.ask("POST", "/runs/"+unsent+"/steps/ask/approve", `{}`)
 		b.ends(unsent, "completed")
-		require.Contains(t, b.texts("/slack"), "The offer to win back unsent@x.com could not be sent: the server answered 404 Not Found")
+		require.Contains(t, b.texts(""), "The offer to win back unsent@x.com could not be sent: the server answered 404 Not Found")
 	})
 }
 
 func TestHotLeadAlert(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, p *product) {
-		b := p.install(t, "hot-lead-alert", `{"alert_url":"{peer}/slack","escalation_url":"{peer}/boss"}`, nil)
+		b := p.install(t, "hot-lead-alert", `{"slack":"{slack}","channel":"#sales","escalation_channel":"#boss"}`, nil)
 		rise := func(id string) string {
 			return b.starts("lead.score_changed", `{"lead_id":"`+id+`","score":85,"previous_score":70}`)
 		}
@@ -228,33 +228,33 @@ func TestHotLeadAlert(t *testing.T) {
 		equal(t, body{"lead_id": "taken", "taken": true, "escalated": false}, b.ends(taken, "completed"))
 		b.passes(61 * time.Minute)
 		equal(t, body{"lead_id": "left", "taken": false, "escalated": true}, b.ends(left, "completed"))
-		require.ElementsMatch(t, []string{"Hot lead: taken is at 85. Change its status to take it.", "Hot lead: left is at 85. Change its status to take it."}, b.texts("/slack"))
-		equal(t, []string{"Nobody has taken the hot lead left (score 85)"}, b.texts("/boss"))
-		b.answers("/slack", "404")
+		require.ElementsMatch(t, []string{"Hot lead: taken is at 85. Change its status to take it.", "Hot lead: left is at 85. Change its status to take it."}, b.texts("#sales"))
+		equal(t, []string{"Nobody has taken the hot lead left (score 85)"}, b.texts("#boss"))
+		b.answers(slackPost, "404")
 		b.ends(rise("unheard"), "completed")
 		equal(t, []body{{"lead_id": "unheard", "task": "Hot lead: the score is 85. Take it."}}, b.told("/crm-writer"))
 
 		// Without a second channel it is told to the first one again.
-		one := p.install(t, "hot-lead-alert", `{"alert_url":"{peer}/slack"}`, nil)
+		one := p.install(t, "hot-lead-alert", `{"slack":"{slack}"}`, nil)
 		run := one.starts("lead.score_changed", `{"lead_id":"x","score":80}`)
 		one.waits(run, "taken")
 		one.passes(61 * time.Minute)
 		one.ends(run, "completed")
-		require.Len(t, one.texts("/slack"), 2)
+		require.Len(t, one.texts("#sales"), 2)
 	})
 }
 
 func TestApproveThenSend(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, p *product) {
-		b := p.install(t, "approve-then-send", `{"alert_url":"{peer}/slack","brief":"Invite","approvers":["anna"]}`, map[string]string{"/email-writer": `{"subject":"Hi","body":"Come"}`})
+		b := p.install(t, "approve-then-send", `{"slack":"{slack}","brief":"Invite","approvers":["anna"]}`, map[string]string{"/email-writer": `{"subject":"Hi","body":"Come"}`})
 		qualify := func(id string) string {
 			run := b.starts("lead.status_changed", `{"lead_id":"`+id+`","status":"qualified","email":"`+id+`@x.com"}`)
 			b.waits(run, "ask")
 			return run
 		}
 		yes := qualify("yes")
-		equal(t, []string{"Draft for yes@x.com, to be decided in run " + yes + ", step ask:\nHi\n\nCome"}, b.texts("/slack"))
+		equal(t, []string{"Draft for yes@x.com, to be decided in run " + yes + ", step ask:\nHi\n\nCome"}, b.texts(""))
 		require.Equal(t, "Invite", b.told("/email-writer")[0]["brief"])
 		require.Empty(t, b.told("/email-sender"))
 		b.ask("POST", "/runs/"+yes+"/steps/ask/approve", `{}`)
@@ -268,15 +268,15 @@ func TestApproveThenSend(t *testing.T) {
 		no := qualify("no")
 		b.ask("POST", "/runs/"+no+"/steps/ask/reject", `{"comment":"not yet"}`)
 		equal(t, body{"lead_id": "no", "sent": false}, b.ends(no, "completed"))
-		b.answers("/slack", "404") // the draft can be seen in the run as well
+		b.answers(slackPost, "404") // the draft can be seen in the run as well
 		nobody := qualify("nobody")
-		b.answers("/slack", "")
+		b.answers(slackPost, "")
 		b.passes(49 * time.Hour)
 		b.ends(nobody, "completed")
-		require.Contains(t, b.texts("/slack"), "Nobody decided on the draft for nobody@x.com: nothing was sent")
+		require.Contains(t, b.texts(""), "Nobody decided on the draft for nobody@x.com: nothing was sent")
 		b.answers("/email-writer", "404")
 		b.ends(b.starts("lead.status_changed", `{"lead_id":"blank","status":"qualified"}`), "completed")
-		require.Contains(t, b.texts("/slack"), "No draft could be made for blank: the server answered 404 Not Found")
+		require.Contains(t, b.texts(""), "No draft could be made for blank: the server answered 404 Not Found")
 		require.Len(t, b.told("/email-sender"), 2)
 	})
 }
@@ -284,7 +284,7 @@ func TestApproveThenSend(t *testing.T) {
 func TestDailyDigest(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, p *product) {
-		b := p.install(t, "daily-digest", `{"alert_url":"{peer}/slack"}`, map[string]string{
+		b := p.install(t, "daily-digest", `{"slack":"{slack}"}`, map[string]string{
 			"/lead-reporter": `{"summary":"A good day","owners":[{"email":"a@x.com","leads":["l1","l2"]},{"email":"b@x.com","leads":["l3"]}]}`,
 		})
 		schedules := scheduler.NewSchedules(p.bus, testkit.Logger(t), nil, scheduler.SweepConfig{})
@@ -303,7 +303,7 @@ func TestDailyDigest(t *testing.T) {
 		require.Equal(t, 2.0, out["owners"])
 		require.Contains(t, out["due"], "2026-12-01T08:00:00")
 		equal(t, []body{{"until": out["due"], "hours": 24.0}}, b.told("/lead-reporter"))
-		equal(t, []string{"A good day (3 leads)"}, b.texts("/slack"))
+		equal(t, []string{"A good day (3 leads)"}, b.texts(""))
 		mails := map[any]any{}
 		for _, mail := range b.told("/email-sender") {
 			mails[mail["to"]] = mail["leads"]
@@ -312,34 +312,31 @@ func TestDailyDigest(t *testing.T) {
 
 		b.answers("/lead-reporter", `{"summary":"Nothing","owners":[]}`)
 		b.ends(next(day), "completed")
-		require.Len(t, b.texts("/slack"), 1)
+		require.Len(t, b.texts(""), 1)
 		b.answers("/lead-reporter", "404")
 		b.ends(next(day), "completed")
-		require.Contains(t, b.texts("/slack")[1], "There is no digest of 2026-12-03T08:00:00")
+		require.Contains(t, b.texts("")[1], "There is no digest of 2026-12-03T08:00:00")
 	})
 }
 
 func TestSyncToSheet(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, p *product) {
-		b := p.install(t, "sync-to-sheet", `{"sheet_url":"{peer}/sheet","token":"s3cret"}`, nil)
+		b := p.install(t, "sync-to-sheet", `{"sheets":"{google_sheets}","spreadsheet_id":"s1"}`, nil)
 		run := b.starts("lead.created", `{"lead_id":"l1","name":"Ada","score":5}`)
 		require.Contains(t, b.ignored("lead.updated", `{"lead_id":"l1","name":"Ada","score":9}`), "made part of run "+run)
 		b.passes(31 * time.Second)
 		equal(t, body{"lead_id": "l1", "written": true}, b.ends(run, "completed"))
-		equal(t, []body{{
-			"sheet": "Leads", "key": "l1", "row": []any{"l1", "Ada", nil, nil, nil, 9.0}, "token": "s3cret",
-			"lead": body{"lead_id": "l1", "name": "Ada", "score": 9.0},
-		}}, b.told("/sheet"))
+		equal(t, []body{{"values": []any{[]any{"l1", "Ada", nil, nil, nil, 9.0}}}}, b.told(sheetAppend))
 
-		b.answers("/sheet", "404")
+		b.answers(sheetAppend, "404")
 		later := b.starts("lead.updated", `{"lead_id":"l2"}`)
 		b.passes(31 * time.Second)
 		b.waits(later, "pause")
-		b.answers("/sheet", "")
+		b.answers(sheetAppend, "")
 		b.passes(61 * time.Minute)
 		b.ends(later, "completed")
-		b.answers("/sheet", "404")
+		b.answers(sheetAppend, "404")
 		later = b.starts("lead.updated", `{"lead_id":"l3"}`)
 		b.passes(31 * time.Second)
 		b.waits(later, "pause")

@@ -1,6 +1,7 @@
 package templates_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,15 +19,19 @@ import (
 	"github.com/10ex/flows/agents"
 	"github.com/10ex/flows/api"
 	"github.com/10ex/flows/bus"
+	"github.com/10ex/flows/connections"
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
+	"github.com/10ex/flows/connectors/googlesheets"
 	httpconnector "github.com/10ex/flows/connectors/http"
+	"github.com/10ex/flows/connectors/slack"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/apikey"
 	"github.com/10ex/flows/internal/broker"
 	"github.com/10ex/flows/internal/clock"
 	"github.com/10ex/flows/internal/egress"
 	"github.com/10ex/flows/internal/ids"
+	"github.com/10ex/flows/internal/seal"
 	"github.com/10ex/flows/internal/testkit"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/scheduler"
@@ -56,8 +61,12 @@ type product struct {
 	events *scheduler.BusSweep
 }
 
-// noConnections is for who never asks.
-type noConnections struct{ api.Connections }
+// Where the others are asked what they are asked most.
+const (
+	slackPost   = "/slack/chat.postMessage"
+	sheetRead   = "/google_sheets/v4/spreadsheets/s1/values/Leads"
+	sheetAppend = sheetRead + ":append"
+)
 
 type notifier struct{ *engine.Hub }
 
@@ -74,9 +83,13 @@ func newProduct(t *testing.T, s *store.Store) *product {
 	outside, err := egress.New(egress.Config{AllowPrivate: true})
 	require.NoError(t, err)
 	t.Cleanup(outside.CloseIdleConnections)
-	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(outside))
+	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(outside), slack.New(outside), googlesheets.New(outside))
 	require.NoError(t, err)
 	runner, err := agents.New(agents.Deps{Egress: outside})
+	require.NoError(t, err)
+	accounts, err := connections.New(connections.Deps{
+		Store: s, Connectors: connectors.NewCatalogue(registry, nil), Seal: ring(t), Egress: outside, Clock: p.clock, Log: log,
+	})
 	require.NoError(t, err)
 	deliverer := worker.NewDeliverer(tasks.NewClient(b.Client(), log, tasks.ClientConfig{}), b, p.clock, log)
 	t.Cleanup(deliverer.Close)
@@ -92,11 +105,12 @@ func newProduct(t *testing.T, s *store.Store) *product {
 		AgentFunc: func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error) {
 			return s.For(ws).Agent(ctx, slug)
 		},
-		Jobs: map[string]worker.JobFunc{tasks.TypeLookback: p.engine.LookBackJob}, Match: p.bus.Match,
+		ConnectionFunc: accounts.Open,
+		Jobs:           map[string]worker.JobFunc{tasks.TypeLookback: p.engine.LookBackJob}, Match: p.bus.Match,
 	}, worker.Config{})
 	require.NoError(t, err)
 	p.api, err = api.New(api.Deps{
-		Store: s, Engine: p.engine, Bus: p.bus, Hub: hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Connections: noConnections{}, Clock: p.clock, Log: log,
+		Store: s, Engine: p.engine, Bus: p.bus, Hub: hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Connections: accounts, Clock: p.clock, Log: log,
 	}, api.Config{RateLimit: 1_000_000})
 	require.NoError(t, err)
 	p.sweep, p.events = scheduler.NewSweep(p.engine, log, nil, scheduler.SweepConfig{}), scheduler.NewBusSweep(p.bus, log, nil, scheduler.SweepConfig{})
@@ -111,6 +125,14 @@ func newProduct(t *testing.T, s *store.Store) *product {
 		require.NoError(t, p.engine.Close(ctx))
 	})
 	return p
+}
+
+// ring is the keys that secrets are sealed with.
+func ring(t *testing.T) *seal.Ring {
+	t.Helper()
+	r, err := seal.New(bytes.Repeat([]byte{7}, 32))
+	require.NoError(t, err)
+	return r
 }
 
 // request is what a peer was asked.
@@ -140,9 +162,6 @@ func (p *peers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	raw, _ := io.ReadAll(r.Body)
 	var body map[string]any
 	_ = json.Unmarshal(raw, &body)
-	if token := r.Header.Get("X-Sheet-Token"); token != "" {
-		body["token"] = token
-	}
 	p.mu.Lock()
 	answer := p.answers[r.URL.Path]
 	p.got[r.URL.Path] = append(p.got[r.URL.Path], request{r.Header.Get("Idempotency-Key"), body})
@@ -154,10 +173,23 @@ func (p *peers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if answer == "" {
-		answer = `{"ok":true}`
+		answer = usual(r.URL.Path)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, answer)
+}
+
+// usual is what the others answer when all is well.
+func usual(path string) string {
+	switch path {
+	case slackPost:
+		return `{"ok":true,"channel":"C1","ts":"1.2"}`
+	case sheetRead:
+		return `{"range":"Leads!A1:F1000","values":[["lead_id","name","email","company","status","score"]]}`
+	case sheetAppend:
+		return `{"updates":{"updatedRange":"Leads!A2:F2","updatedRows":1,"updatedCells":6}}`
+	}
+	return `{"ok":true}`
 }
 
 // bench is a workspace with a workflow made of a template, and the others around it.
@@ -173,7 +205,7 @@ type bench struct {
 }
 
 // install makes a workflow of a template in a workspace of its own, with all agents it
-// names by default. {peer} in inputs is the address of the others.
+// names by default. {slack} and {google_sheets} in inputs are connections to the others.
 func (p *product) install(t *testing.T, slug, inputs string, answers map[string]string) *bench {
 	t.Helper()
 	b := &bench{product: p, t: t, ws: models.WorkspaceID(ids.New(models.WorkspacePrefix)), peers: newPeers(t)}
@@ -192,7 +224,15 @@ func (p *product) install(t *testing.T, slug, inputs string, answers map[string]
 	for _, agent := range named {
 		b.ask("POST", "/agents", fmt.Sprintf(`{"slug":%q,"kind":"http","config":{"url":"%s/%s"}}`, agent, b.peers.URL, agent))
 	}
-	made := b.ask("POST", "/templates/"+slug+"/workflows", `{"inputs":`+strings.ReplaceAll(inputs, "{peer}", b.peers.URL)+`}`)
+	for connector, config := range map[string]string{"slack": `,"channel":"#sales"`, "google_sheets": ""} {
+		if strings.Contains(inputs, "{"+connector+"}") {
+			made := b.ask("POST", "/connections", fmt.Sprintf(
+				`{"connector":%q,"name":"test","config":{"auth":{"type":"bearer"},"base_url":"%s/%s"%s},"secrets":{"token":"s3cret"}}`, connector, b.peers.URL, connector, config))
+			id, _ := made["id"].(string)
+			inputs = strings.ReplaceAll(inputs, "{"+connector+"}", id)
+		}
+	}
+	made := b.ask("POST", "/templates/"+slug+"/workflows", `{"inputs":`+inputs+`}`)
 	b.workflow, _ = made["id"].(string)
 	triggers, _ := made["triggers"].([]any)
 	first, _ := triggers[0].(map[string]any)
@@ -328,12 +368,13 @@ func (b *bench) answers(path, answer string) {
 	b.peers.answers[path] = answer
 }
 
-// texts are what Slack was told.
-func (b *bench) texts(path string) []string {
+// texts are what a channel of Slack was told; "" means all of them.
+func (b *bench) texts(channel string) []string {
 	out := []string{}
-	for _, body := range b.told(path) {
-		text, _ := body["text"].(string)
-		out = append(out, text)
+	for _, body := range b.told(slackPost) {
+		if text, _ := body["text"].(string); channel == "" || body["channel"] == channel {
+			out = append(out, text)
+		}
 	}
 	return out
 }

@@ -35,7 +35,7 @@ var actions = []rest.Action{
 			Input: json.RawMessage(`{
 				"type": "object",
 				"properties": {
-					"channel":         {"type": "string", "minLength": 1, "maxLength": 255, "description": "A channel's id or #name, or a person's id. Default: the connection's. Not for webhooks."},
+					"channel":         {"type": ["string", "null"], "minLength": 1, "maxLength": 255, "description": "A channel's id or #name, or a person's id. Default: the connection's. Not for webhooks."},
 					"text":            ` + schemaText + `,
 					"blocks":          ` + schemaBlocks + `,
 					"thread_ts":       ` + schemaTS + `,
