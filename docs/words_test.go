@@ -42,7 +42,7 @@ func TestErrorsPageExplainsEveryCode(t *testing.T) {
 		for _, m := range declared.FindAllStringSubmatch(source, -1) {
 			codes[m[1]] = true
 		}
-	}, "models", "api", "engine", "worker", "agents", "connectors")
+	}, "models", "api", "engine", "worker", "agents", "connections", "connectors")
 	require.Greater(t, len(codes), 30)
 	for c := range codes {
 		require.Contains(t, text, code(c))
