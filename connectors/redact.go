@@ -82,7 +82,7 @@ func (r *Redactor) Text(s string) string {
 	if r == nil {
 		return s
 	}
-	found := r.find(s, nil)
+	found := r.clipped(s, r.find(s, nil))
 	for _, decode := range []func(string) *decoded{percent, jsonEscapes, entities} {
 		if d := decode(s); d != nil {
 			found = r.findIn(d, found)
@@ -196,6 +196,29 @@ func (r *Redactor) find(s string, found []span) []span {
 		}
 	}
 	return found
+}
+
+// ellipsis is what messages are cut short with.
+const ellipsis = "…"
+
+// clipped adds where the beginning of a form stands in front of an ellipsis: what was
+// cut short may have been cut within a secret.
+func (r *Redactor) clipped(s string, found []span) []span {
+	for at := 0; ; at += len(ellipsis) {
+		i := strings.Index(s[at:], ellipsis)
+		if i < 0 {
+			return found
+		}
+		at += i
+		for _, form := range r.forms {
+			for n := min(len(form)-1, at); n >= leastRedacted; n-- {
+				if s[at-n:at] == form[:n] {
+					found = append(found, span{at - n, at})
+					break
+				}
+			}
+		}
+	}
 }
 
 // findIn adds where the forms stand in a text that was decoded, as places in the text
@@ -352,6 +375,9 @@ func entities(s string) *decoded {
 func spellings(s string) []string {
 	query, path, text, shown := url.QueryEscape(s), url.PathEscape(s), quoted(s, true), quoted(s, false)
 	forms := []string{s, query, path, lowerEscapes(query), lowerEscapes(path), text, shown, strings.ReplaceAll(shown, "/", `\/`)}
+	if line := strings.Join(strings.Fields(s), " "); line != s { // in a message of one line
+		forms = append(forms, line)
+	}
 	if spaced := strings.ReplaceAll(s, " ", "+"); spaced != s { // in a query
 		forms = append(forms, spaced)
 	}

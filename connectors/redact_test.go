@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"io"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -139,6 +141,21 @@ func TestErrorsAreCleaned(t *testing.T) {
 	require.Equal(t, "you sent [redacted]: down", err.Error())
 	require.ErrorIs(t, err, cause)
 	require.NoError(t, r.Error(nil))
+}
+
+func TestASecretThatIsCutShortIsFound(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{"s3cret-token-of-some-length", "two  lines\nof a secret"} {
+		r := connectors.NewRedactor(secret)
+		for n := range 180 {
+			body := strings.Repeat("x", n) + " " + secret + strings.Repeat(" y", 100)
+			e := connectors.HTTPError(&http.Response{
+				StatusCode: 400, Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader(body)),
+			})
+			got := r.Error(e).Error()
+			require.NotContains(t, got, secret[:6], "after %d: %s", n, got)
+		}
+	}
 }
 
 func TestBasicIsKnownAsItIsSent(t *testing.T) {
