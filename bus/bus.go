@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/10ex/flows/engine"
@@ -66,6 +67,7 @@ type Bus struct {
 	log       *slog.Logger
 	compiled  *conditions
 	gathering *gathering
+	published atomic.Int64   // counts events, so that those of one moment keep their order
 	webhooks  *egress.Client // that follow no redirect
 }
 

@@ -241,6 +241,21 @@ func TestTheSameEventAgainHasNoSecondEffect(t *testing.T) {
 	})
 }
 
+func TestAnEventsIDIsOfTheTimeItWasReceived(t *testing.T) {
+	t.Parallel()
+	eachHall(t, nil, func(t *testing.T, h *hall) {
+		before := ""
+		for range 100 {
+			id := string(h.publish(lead(`{}`)))
+			at := h.event(models.EventID(id)).ReceivedAt
+			require.GreaterOrEqual(t, id, ids.Lowest(models.EventPrefix, at))
+			require.Less(t, id, ids.Lowest(models.EventPrefix, at.Add(time.Millisecond)))
+			require.Greater(t, id, before)
+			before = id
+		}
+	})
+}
+
 func TestMatchingTwiceIsMatchingOnce(t *testing.T) {
 	t.Parallel()
 	eachHall(t, nil, func(t *testing.T, h *hall) {

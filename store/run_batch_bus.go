@@ -81,7 +81,8 @@ heard AS MATERIALIZED (SELECT w.id, cover.type FROM w CROSS JOIN unnest($%d::tex
 kept AS (INSERT INTO events (%s) SELECT %s FROM %s RETURNING id, attend_at)
 SELECT id FROM kept WHERE attend_at IS NOT NULL`,
 		n+1, anybody("l.event_type >= '"+lifecycleFrom+"' AND l.event_type < '"+lifecycleTo+"'"),
-		anybody("l.event_type = ANY ('{"+strings.Join(lifecycleShort, ",")+"}')"),
+		"COALESCE((SELECT true FROM unnest('{"+strings.Join(lifecycleShort, ",")+"}'::text[]) AS short (pattern) WHERE "+
+			anybody("l.event_type = short.pattern")+" LIMIT 1), false)",
 		n+2, n+3, anybody("l.event_type = cover.pattern"),
 		strings.Join(names, ", "), strings.Join(values, ", "), from)
 }()

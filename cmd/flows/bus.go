@@ -15,7 +15,7 @@ func (a *app) openBus(context.Context) error {
 		return err
 	}
 	a.bus, err = bus.New(bus.Deps{
-		Store: a.store, Engine: a.engine, Clock: a.clock, Jobs: a.deliverer, Seal: ring, Egress: a.egress, Log: a.log,
+		Store: a.store, Engine: a.busEngine(), Clock: a.clock, Jobs: a.deliverer, Seal: ring, Egress: a.egress, Log: a.log,
 	}, bus.Config{Webhooks: bus.WebhookConfig{Retries: a.cfg.WebhookRetries}})
 	if err != nil || !a.roles.worker {
 		return err

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/10ex/flows/api"
+	"github.com/10ex/flows/bus"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/obs"
 	"github.com/10ex/flows/internal/trace"
@@ -61,6 +62,23 @@ func (e tracedEngine) Start(ctx context.Context, req engine.StartRequest) (*mode
 		e.tracer.Started(ctx, run)
 	}
 	return run, err
+}
+
+// busEngine is the engine as the bus sees it: also runs that events and schedules start
+// are in the traces.
+func (a *app) busEngine() bus.Engine {
+	if a.tracer == nil {
+		return a.engine
+	}
+	return struct {
+		tracedEngine
+		eventMatcher
+	}{tracedEngine{a.engine, a.tracer}, a.engine}
+}
+
+// eventMatcher is what the bus asks of the engine besides starting runs.
+type eventMatcher interface {
+	MatchWaits(ctx context.Context, ev *models.Event) (woken int, err error)
 }
 
 // Rerun starts a run again.

@@ -178,6 +178,28 @@ func TestARunIsSeenInATracingTool(t *testing.T) {
 	require.Equal(t, 5, calls)
 }
 
+func TestARunThatAnEventStartsIsSeenToo(t *testing.T) {
+	t.Parallel()
+	collector := tracetest.New(t)
+	p, c := tracedDev(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
+	workflow := c.workflow(threeSteps)
+	var trg, sent struct {
+		ID      string `json:"id"`
+		Matches []struct {
+			RunID string `json:"run_id"`
+		} `json:"matches"`
+	}
+	require.Equal(t, http.StatusCreated, c.do(http.MethodPost, apiRoot+"/triggers", `{"type":"event","event_type":"lead.created","workflow_id":"`+workflow+`"}`, &trg))
+	require.Equal(t, http.StatusAccepted, c.do(http.MethodPost, apiRoot+"/events", `{"type":"lead.created","data":{}}`, &sent))
+	require.Eventually(t, func() bool {
+		return c.do(http.MethodGet, apiRoot+"/events/"+sent.ID, "", &sent) == http.StatusOK && len(sent.Matches) == 1
+	}, time.Minute, 10*time.Millisecond)
+	require.Equal(t, exitOK, p.stop())
+	runs := tracetest.Named(collector.Spans(), "run")
+	require.Len(t, runs, 1)
+	require.Equal(t, trace.RunTraceID(models.RunID(sent.Matches[0].RunID)), runs[0].Trace)
+}
+
 func TestNothingIsSentWhenDisabled(t *testing.T) {
 	t.Parallel()
 	collector := tracetest.New(t)

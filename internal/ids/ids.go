@@ -138,3 +138,11 @@ func Make(ctx context.Context, prefix string) string {
 	}
 	return New(prefix)
 }
+
+// MakeAt makes an id from the source in ctx, or one as At does where there is none.
+func MakeAt(ctx context.Context, prefix string, t time.Time, n int64) string {
+	if s, ok := ctx.Value(sourceKey{}).(*Source); ok {
+		return s.Next(prefix)
+	}
+	return At(prefix, t, n)
+}

@@ -73,6 +73,10 @@ func TestSourceRepeatsItself(t *testing.T) {
 
 	ctx := ids.WithSource(context.Background(), ids.NewSource(seed, at))
 	require.Equal(t, made[0], ids.Make(ctx, "wf"))
+	require.Equal(t, made[1], ids.MakeAt(ctx, "wf", at.Add(time.Hour), 7), "who repeats a request repeats its ids")
+	late := ids.MakeAt(context.Background(), "wf", at.Add(time.Hour), 7)
+	require.Greater(t, late, ids.Lowest("wf", at.Add(time.Hour)))
+	require.Less(t, late, ids.Lowest("wf", at.Add(time.Hour+time.Millisecond)))
 	one, other := ids.Make(context.Background(), "wf"), ids.Make(context.Background(), "wf")
 	require.NotEqual(t, one, other)
 }
