@@ -54,6 +54,15 @@ type commands struct {
 	Encryption  encryptionCommand  `cmd:"" help:"Change the key that stored secrets are encrypted with."`
 	Settings    settingsCommand    `cmd:"" help:"List the settings, which are variables of the environment."`
 	MCP         mcpCommand         `cmd:"" help:"Speak MCP over the standard streams, for agents: the tools of the server at TENEX_API_BASE." name:"mcp"`
+	Workflows   workflowsCommand   `cmd:"" group:"client" help:"List, show, make, export and archive workflows."`
+	Runs        runsCommand        `cmd:"" group:"client" help:"Start, follow, explain and control runs."`
+	Triggers    triggersCommand    `cmd:"" group:"client" help:"List and show triggers."`
+	Events      eventsCommand      `cmd:"" group:"client" help:"Send, list and show events."`
+	Templates   templatesCommand   `cmd:"" group:"client" help:"List and show templates, and make workflows of them."`
+	Connectors  connectorsCommand  `cmd:"" group:"client" help:"List connectors."`
+	Connections connectionsCommand `cmd:"" group:"client" help:"List connections."`
+	Agents      agentsCommand      `cmd:"" group:"client" help:"List agents."`
+	Whoami      whoamiCommand      `cmd:"" group:"client" help:"Tell whose key TENEX_API_KEY is."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a server whether it is ready; for container health checks."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
@@ -74,6 +83,9 @@ func (p *program) main(ctx context.Context, args []string) (code int) {
 		kong.Description("Durable flows of agents and connectors. Settings are variables of the environment: see flows settings."),
 		kong.Writers(p.stdout, p.stderr),
 		kong.Exit(func(code int) { exited = code; panic(exitNow{}) }),
+		kong.ExplicitGroups([]kong.Group{{
+			Key: "client", Title: "Commands for clients of the server at TENEX_API_BASE, with the key TENEX_API_KEY:",
+		}}),
 		kong.Vars{"scopes": scopeNames()},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(p),
