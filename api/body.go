@@ -9,13 +9,12 @@ import (
 	"mime"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 
+	"github.com/10ex/flows/internal/misfit"
 	"github.com/10ex/flows/models"
 )
 
@@ -140,10 +139,7 @@ func (s *bodySchemas) faults(schema *bodySchema, value any, at ...any) []models.
 	if !ok {
 		return nil
 	}
-	found := flatten(err, value, at, nil)
-	slices.SortStableFunc(found, func(a, b models.FieldError) int {
-		return strings.Compare(fmt.Sprint(a.Loc), fmt.Sprint(b.Loc))
-	})
+	found := misfit.List(err, value, at...)
 	return found[:min(len(found), mostFaults)]
 }
 
@@ -202,104 +198,4 @@ func (s *bodySchemas) resolve(schema any) any {
 		}
 		schema = s.components[strings.TrimPrefix(ref, "#/components/schemas/")]
 	}
-}
-
-// flatten gives the errors that say something of their own.
-func flatten(e *jsonschema.ValidationError, root any, at []any, into []models.FieldError) []models.FieldError {
-	here := func(name string) []any {
-		loc := place(root, at, e.InstanceLocation)
-		if name != "" {
-			loc = append(loc, name)
-		}
-		return loc
-	}
-	switch k := e.ErrorKind.(type) {
-	case *kind.Required:
-		for _, name := range k.Missing {
-			into = append(into, models.FieldError{Loc: here(name), Msg: "is required", Type: "missing"})
-		}
-		return into
-	case *kind.AdditionalProperties:
-		slices.Sort(k.Properties)
-		for _, name := range k.Properties {
-			into = append(into, models.FieldError{Loc: here(name), Msg: "is not a known field", Type: "unknown_field"})
-		}
-		return into
-	case *kind.AnyOf, *kind.OneOf:
-		return append(into, models.FieldError{Loc: here(""), Msg: "does not have one of the allowed forms", Type: "invalid"})
-	}
-	if len(e.Causes) == 0 {
-		msg, typ := explain(e.ErrorKind)
-		return append(into, models.FieldError{Loc: here(""), Msg: msg, Type: typ})
-	}
-	for _, cause := range e.Causes {
-		into = flatten(cause, root, at, into)
-	}
-	return into
-}
-
-// place turns a path into one whose steps into lists are numbers.
-func place(root any, at []any, path []string) []any {
-	loc := slices.Clone(at)
-	for _, name := range path {
-		switch v := root.(type) {
-		case []any:
-			i := 0
-			_, _ = fmt.Sscan(name, &i)
-			loc = append(loc, i)
-			root = v[i]
-		case map[string]any:
-			loc = append(loc, name)
-			root = v[name]
-		default:
-			loc = append(loc, name)
-		}
-	}
-	return loc
-}
-
-func explain(k jsonschema.ErrorKind) (msg, typ string) {
-	switch k := k.(type) {
-	case *kind.Type:
-		return "must be " + strings.Join(k.Want, " or "), "type"
-	case *kind.Enum:
-		return "must be one of " + words(k.Want), "enum"
-	case *kind.Pattern:
-		return "must match " + k.Want, "pattern"
-	case *kind.Format:
-		return "must be a valid " + k.Want, "format"
-	case *kind.MinLength:
-		return "must have at least " + count(k.Want, "character"), "limit"
-	case *kind.MaxLength:
-		return "must have at most " + count(k.Want, "character"), "limit"
-	case *kind.MinItems:
-		return "must have at least " + count(k.Want, "item"), "limit"
-	case *kind.MaxItems:
-		return "must have at most " + count(k.Want, "item"), "limit"
-	case *kind.MinProperties:
-		return "must have at least " + count(k.Want, "member"), "limit"
-	case *kind.MaxProperties:
-		return "must have at most " + count(k.Want, "member"), "limit"
-	case *kind.Minimum:
-		return "must be at least " + k.Want.RatString(), "limit"
-	case *kind.Maximum:
-		return "must be at most " + k.Want.RatString(), "limit"
-	}
-	return "is not allowed", "invalid"
-}
-
-// count says how many, as people do.
-func count(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return strconv.Itoa(n) + " " + noun
-}
-
-func words(list []any) string {
-	out := make([]string, len(list))
-	for i, w := range list {
-		out[i] = fmt.Sprint(w)
-	}
-	return strings.Join(out, ", ")
 }

@@ -61,10 +61,10 @@ func TestWhatIsWrongWithInputsIsSaidOfThem(t *testing.T) {
 			return b.call(t, "POST", "/templates/lead-to-sequence/workflows", `{"inputs":`+inputs+`}`)
 		}
 		for name, tc := range map[string]struct{ inputs, loc, msg string }{
-			"missing":       {`{"segment_id":"s"}`, `["body","inputs","sequence_id"]`, `\"sequence_id\" is required`},
+			"missing":       {`{"segment_id":"s"}`, `["body","inputs","sequence_id"]`, `is required`},
 			"none":          {`null`, `["body","inputs","segment_id"]`, `is required`},
-			"extra":         {`{"segment_id":"s","sequence_id":"q","color":"red"}`, `["body","inputs","color"]`, "not allowed"},
-			"wrong":         {`{"segment_id":7,"sequence_id":"q"}`, `["body","inputs","segment_id"]`, "string"},
+			"extra":         {`{"segment_id":"s","sequence_id":"q","color":"red"}`, `["body","inputs","color"]`, "is not a known field"},
+			"wrong":         {`{"segment_id":7,"sequence_id":"q"}`, `["body","inputs","segment_id"]`, "must be string"},
 			"no object":     {`[]`, `["body","inputs"]`, "object"},
 			"braces":        {`{"segment_id":"{{ payload.x }}","sequence_id":"q"}`, `["body","inputs","segment_id"]`, "must not hold {{"},
 			"unknown agent": {`{"segment_id":"s","sequence_id":"q","enricher":"nobody"}`, `["body","inputs","enricher"]`, `there is no agent \"nobody\": make it with POST`},

@@ -5,15 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"github.com/santhosh-tekuri/jsonschema/v6/kind"
-	"golang.org/x/text/language"
-	"golang.org/x/text/message"
 
+	"github.com/10ex/flows/internal/misfit"
 	"github.com/10ex/flows/models"
 )
 
@@ -46,20 +42,20 @@ func (c *compiler) schema(raw json.RawMessage) {
 		return
 	}
 	if c.def.schema, err = jc.Compile(schemaURL); err != nil {
-		c.schemaError(err)
+		c.schemaError(doc, err)
 		return
 	}
 	c.def.rawSchema, _ = doc.(map[string]any)
 }
 
-func (c *compiler) schemaError(err error) {
+func (c *compiler) schemaError(doc any, err error) {
 	var se *jsonschema.SchemaValidationError
 	var ve *jsonschema.ValidationError
 	switch {
 	case errors.Is(err, errRemoteRef):
 		c.add("schema", errRemoteRef.Error(), "input_schema")
 	case errors.As(err, &se) && errors.As(se.Err, &ve):
-		for _, f := range violations(ve) {
+		for _, f := range misfit.List(ve, doc) {
 			c.add("schema", f.Msg, append([]any{"input_schema"}, f.Loc...)...)
 		}
 	default:
@@ -86,7 +82,7 @@ func (d *definition) checkPayload(raw json.RawMessage) (json.RawMessage, error) 
 		if !errors.As(err, &ve) {
 			return nil, fmt.Errorf("payload: %w", err)
 		}
-		return nil, &models.InvalidError{Fields: violations(ve)}
+		return nil, &models.InvalidError{Fields: misfit.List(ve, value)}
 	}
 	if !changed {
 		return raw, nil
@@ -186,61 +182,4 @@ func resolve(root map[string]any, ref string) map[string]any {
 	}
 	m, _ := at.(map[string]any)
 	return m
-}
-
-var english = message.NewPrinter(language.English)
-
-// violations lists what is wrong, a row for each place and rule.
-func violations(ve *jsonschema.ValidationError) []models.FieldError {
-	var out []models.FieldError
-	var walk func(e *jsonschema.ValidationError)
-	walk = func(e *jsonschema.ValidationError) {
-		if len(e.Causes) > 0 {
-			switch e.ErrorKind.(type) {
-			case *kind.OneOf, *kind.AnyOf: // every alternative has its complaints; the choice is what failed
-				out = append(out, fieldError(e, "it matches none of the alternatives"))
-				return
-			}
-			for _, c := range e.Causes {
-				walk(c)
-			}
-			return
-		}
-		switch k := e.ErrorKind.(type) {
-		case *kind.Required:
-			for _, name := range k.Missing {
-				f := fieldError(e, fmt.Sprintf("%q is required", name))
-				f.Loc, f.Type = append(f.Loc, name), "missing"
-				out = append(out, f)
-			}
-		case *kind.AdditionalProperties:
-			for _, name := range k.Properties {
-				f := fieldError(e, fmt.Sprintf("%q is not allowed", name))
-				f.Loc, f.Type = append(f.Loc, name), "unknown"
-				out = append(out, f)
-			}
-		case *kind.FalseSchema:
-			out = append(out, fieldError(e, "it is not allowed"))
-		default:
-			out = append(out, fieldError(e, e.ErrorKind.LocalizedString(english)))
-		}
-	}
-	walk(ve)
-	slices.SortStableFunc(out, func(a, b models.FieldError) int { return strings.Compare(fmt.Sprint(a.Loc), fmt.Sprint(b.Loc)) })
-	return out
-}
-
-func fieldError(e *jsonschema.ValidationError, msg string) models.FieldError {
-	f := models.FieldError{Loc: []any{}, Msg: msg, Type: "schema"}
-	for _, part := range e.InstanceLocation {
-		if n, err := strconv.Atoi(part); err == nil {
-			f.Loc = append(f.Loc, n)
-		} else {
-			f.Loc = append(f.Loc, part)
-		}
-	}
-	if path := e.ErrorKind.KeywordPath(); len(path) > 0 {
-		f.Type = path[len(path)-1]
-	}
-	return f
 }
