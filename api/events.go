@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/10ex/flows/bus"
@@ -36,9 +37,17 @@ func (b *eventBody) model() *models.Event {
 }
 
 // event checks what was sent.
-func (b *eventBody) event() (*models.Event, error) {
+func (b *eventBody) event() (*models.Event, error) { return b.checked(false) }
+
+// trial checks what is only tried, and may be an event about runs.
+func (b *eventBody) trial() (*models.Event, error) { return b.checked(true) }
+
+func (b *eventBody) checked(trial bool) (*models.Event, error) {
 	e := b.model()
 	bad, err := bus.CheckEvent(e)
+	if trial {
+		bad = slices.DeleteFunc(bad, func(f models.FieldError) bool { return f.Type == bus.FaultReserved })
+	}
 	switch {
 	case err != nil:
 		return nil, err

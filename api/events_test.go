@@ -208,11 +208,13 @@ func TestTriggersThatCannotWorkAreRefused(t *testing.T) {
 			"filter of a number": {`{"type":"event","event_type":"a","filter":"1 + 1",` + target + `}`, "[body filter]", "expression"},
 			"filter of a run":    {`{"type":"event","event_type":"a","filter":"payload.x == 1",` + target + `}`, "[body filter]", "expression"},
 			"payload":            {`{"type":"event","event_type":"a","payload":{"x":["{{ event. }}"]},` + target + `}`, "[body payload x 0]", "expression"},
-			"payload of a run":   {`{"type":"event","event_type":"a","payload":{"x":"{{ run.id }}"},` + target + `}`, "[body payload]", "expression"},
+			"payload of a run":   {`{"type":"event","event_type":"a","payload":{"x":"{{ run.id }}"},` + target + `}`, "[body payload x]", "expression"},
 			"dedupe key":         {`{"type":"event","event_type":"a","dedupe":{"key":"event..","window":"1h"},` + target + `}`, "[body dedupe key]", "expression"},
 			"dedupe window":      {`{"type":"event","event_type":"a","dedupe":{"key":"event.id","window":"soon"},` + target + `}`, "[body dedupe window]", "duration"},
 			"no window":          {`{"type":"event","event_type":"a","dedupe":{"key":"event.id"},` + target + `}`, "[body dedupe window]", "missing"},
 			"window of nothing":  {`{"type":"event","event_type":"a","dedupe":{"key":"event.id","window":"0s"},` + target + `}`, "[body dedupe window]", "duration"},
+			"payload of a step":  {`{"type":"event","event_type":"a","payload":{"x":"{{ steps.a.output }}"},` + target + `}`, "[body payload x]", "expression"},
+			"no cron":            {`{"type":"schedule",` + target + `}`, "[body cron]", "missing"},
 			"cron of an event":   {`{"type":"event","event_type":"a","cron":"@hourly",` + target + `}`, "[body cron]", "invalid"},
 			"filter of a cron":   {`{"type":"schedule","cron":"@hourly","filter":"true",` + target + `}`, "[body filter]", "invalid"},
 			"unknown field":      {`{"type":"event","event_type":"a","odd":1,` + target + `}`, "[body odd]", "unknown_field"},
@@ -225,6 +227,8 @@ func TestTriggersThatCannotWorkAreRefused(t *testing.T) {
 		}
 		at := b.call(t, "POST", "/triggers", `{"type":"event","event_type":"a","filter":"event.data.x >",`+target+`}`)
 		require.Contains(t, at.str(t, "errors.0.msg"), "line 1, column ")
+		at = b.call(t, "POST", "/triggers", `{"type":"event","event_type":"a","filter":"lead.x",`+target+`}`)
+		require.Contains(t, at.str(t, "errors.0.msg"), "known are trigger, event;", "a run's names are not offered")
 		require.Empty(t, b.call(t, "GET", "/triggers", "").get(t, "items"), "nothing is left behind")
 	})
 }
@@ -250,6 +254,7 @@ func TestATriggerIsChangedAndDeleted(t *testing.T) {
 		require.Equal(t, got.body, b.call(t, "GET", path, "").body)
 		for body, loc := range map[string]string{
 			`{"filter":"event. "}`: "[body filter]", `{"event_type":""}`: "[body event_type]", `{"cron":"@hourly"}`: "[body cron]",
+			`{"dedupe":{"key":"event.id"}}`: "[body dedupe window]", `{"dedupe":5}`: "[body dedupe]",
 			`{"type":"schedule"}`: "[body type]", `{"workflow_id":"x"}`: "[body workflow_id]",
 		} {
 			bad := b.call(t, "PATCH", path, body)
@@ -328,6 +333,14 @@ func TestATriggerIsTriedWithoutFiring(t *testing.T) {
 			require.Contains(t, got.str(t, "reason"), reason)
 			require.Nil(t, got.get(t, "payload"))
 		}
+		for event, loc := range map[string]string{
+			`{"type":"","data":{}}`: "[body event type]", `{"type":"a b","data":{}}`: "[body event type]", `{"type":"a","source":"a b","data":{}}`: "[body event source]",
+		} {
+			got := b.call(t, "POST", "/triggers/"+trg+"/test", `{"event":`+event+`}`)
+			require.Equal(t, 422, got.status, "%s: %s", event, got.body)
+			require.Equal(t, loc, sprint(got.get(t, "errors.0.loc")), event)
+		}
+		require.Contains(t, try(`{"type":"flow.run.failed","source":"flows","data":{}}`).str(t, "reason"), "not for flow.run.failed", "which cannot be sent")
 		require.Empty(t, b.call(t, "GET", "/events", "").get(t, "items"))
 		require.Empty(t, b.call(t, "GET", "/runs", "").get(t, "items"))
 

@@ -351,7 +351,7 @@ type WhyRun struct {
 }
 
 type waitingOn struct {
-	StepID string     `json:"step_id"`
+	StepID *string    `json:"step_id" doc:"Null where the run as a whole waits"`
 	Kind   string     `json:"kind" doc:"timer, event, approval, run, retry, queue, limit, worker or join; concurrency or debounce of a run that has not begun"`
 	Since  maybeStamp `json:"since"`
 	Until  maybeStamp `json:"until"`
@@ -375,7 +375,7 @@ func (a *API) whyRun(ctx context.Context, in *RunPath) (*whyAnswer, error) {
 	out := WhyRun{Status: why.Status, Summary: why.Summary, WaitingOn: make([]waitingOn, len(why.WaitingOn))}
 	for i, w := range why.WaitingOn {
 		out.WaitingOn[i] = waitingOn{
-			w.StepID, w.Kind, maybeStamp{w.Since}, maybeStamp{w.Until}, w.Detail, w.Key, w.Ahead, w.Limit, w.Holders,
+			unlessEmpty(w.StepID), w.Kind, maybeStamp{w.Since}, maybeStamp{w.Until}, w.Detail, w.Key, w.Ahead, w.Limit, w.Holders,
 		}
 	}
 	return &whyAnswer{out}, nil

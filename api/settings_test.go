@@ -72,7 +72,7 @@ func TestWhyTellsWhoseTurnItIs(t *testing.T) {
 		second := b.call(t, "POST", wf+"/trigger", `{}`).str(t, "id")
 		b.check(t, []want{{
 			name: "in line", method: "GET", path: "/runs/" + second + "/why", status: 200,
-			has: []string{"status", "queued", "waiting_on.0.kind", "concurrency", "waiting_on.0.ahead", "0", "waiting_on.0.held_by.0", first},
+			has: []string{"status", "queued", "waiting_on.0.kind", "concurrency", "waiting_on.0.ahead", "0", "waiting_on.0.step_id", "<nil>", "waiting_on.0.held_by.0", first},
 		}})
 	})
 }

@@ -328,7 +328,10 @@ func (a *API) testTrigger(ctx context.Context, in *testTriggerRequest) (*testTri
 	if err != nil {
 		return nil, err
 	}
-	e := in.Body.Event.model()
+	e, err := in.Body.Event.trial()
+	if err != nil {
+		return nil, under(err, "body", "event")
+	}
 	e.ID, e.ReceivedAt = models.EventID(ids.New(models.EventPrefix)), a.now()
 	if e.OccurredAt.IsZero() {
 		e.OccurredAt = e.ReceivedAt

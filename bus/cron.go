@@ -28,7 +28,28 @@ var (
 	errCronZone  = errors.New("the time zone belongs into timezone, not into cron")
 	errCronEvery = errors.New("@every is not supported: use five fields such as */15 * * * *")
 	errCronNever = errors.New("it is never due")
+	errCronCount = errors.New("it must have five fields, minute, hour, day, month and weekday, or be a name such as @daily")
+	errCronField = errors.New("is none: a number, *, a list with commas or a range with -, each with /n if need be")
 )
+
+// cronFields are the fields of a cron expression and what numbers they take.
+var cronFields = []string{"minute (0 to 59)", "hour (0 to 23)", "day (1 to 31)", "month (1 to 12)", "weekday (0 to 6, 0 is Sunday)"}
+
+// cronFault says in our words which field cannot be read.
+func cronFault(expr string) error {
+	fields := strings.Fields(expr)
+	if len(fields) != len(cronFields) {
+		return errCronCount
+	}
+	for i, field := range fields {
+		alone := []string{"*", "*", "*", "*", "*"}
+		alone[i] = field
+		if _, err := cronParser.Parse(strings.Join(alone, " ")); err != nil {
+			return fmt.Errorf("%q as %s %w", field, cronFields[i], errCronField)
+		}
+	}
+	return errCronCount
+}
 
 // parseSchedule reads a cron expression and the name of a time zone.
 func parseSchedule(expr string, zone *time.Location) (*schedule, error) {
@@ -41,7 +62,7 @@ func parseSchedule(expr string, zone *time.Location) (*schedule, error) {
 	}
 	spec, err := cronParser.Parse(expr)
 	if err != nil {
-		return nil, fmt.Errorf("it is not a cron expression of five fields: %w", err)
+		return nil, cronFault(expr)
 	}
 	fields := strings.Fields(expr)
 	s := &schedule{spec: spec, zone: zone, everyHour: expr == "@hourly" || len(fields) == 5 && strings.HasPrefix(fields[1], "*")}

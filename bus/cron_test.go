@@ -62,6 +62,25 @@ func TestScheduleRefusesWhatIsNone(t *testing.T) {
 	}
 }
 
+func TestScheduleSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for expr, want := range map[string]string{
+		"* * * *":           "it must have five fields, minute, hour, day, month and weekday, or be a name such as @daily",
+		"0 9 * * 1 2":       "it must have five fields",
+		"@often":            "it must have five fields",
+		"61 9 * * 1":        `"61" as minute (0 to 59) is none: a number`,
+		"0 9-25 * * 1":      `"9-25" as hour (0 to 23) is none`,
+		"0 9 * foo 1":       `"foo" as month (1 to 12) is none`,
+		"0 9 * * mon-":      `"mon-" as weekday (0 to 6, 0 is Sunday) is none`,
+		"*/0 9 * * *":       `"*/0" as minute`,
+		"TZ=Mars 0 9 * * *": "the time zone belongs into timezone",
+		"0 0 31 2 *":        "it is never due",
+	} {
+		_, err := parseSchedule(expr, time.UTC)
+		require.ErrorContains(t, err, want, expr)
+	}
+}
+
 func TestScheduleMovesForwardAndMissesNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

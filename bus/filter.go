@@ -23,12 +23,14 @@ type condition struct {
 	payload *expression.Template // nil: the event's data
 }
 
+// scope is what a trigger knows: it fires before there is a run.
+var scope = expression.Scope{Event: true, Outside: true}
+
 // compileCondition compiles a trigger's expressions and gathers what is wrong with
 // them. Places begin with the field.
 func compileCondition(trg *models.Trigger) (*condition, []models.FieldError) {
 	c := &condition{}
 	var errs []models.FieldError
-	scope := expression.Scope{Event: true}
 	if trg.Filter != "" {
 		c.filter, errs = program(trg.Filter, expression.Bool, errs, "filter")
 	}
@@ -47,9 +49,8 @@ func compileCondition(trg *models.Trigger) (*condition, []models.FieldError) {
 		t, err := expression.CompileTemplate(trg.Payload, scope)
 		if err != nil {
 			errs = append(errs, expressionError(err, "payload"))
-		} else if c.payload = t; t != nil {
-			errs = append(errs, outOfScope(t.Refs(), "payload")...)
 		}
+		c.payload = t
 	}
 	return c, errs
 }
@@ -63,23 +64,11 @@ func program(src string, kind expression.Kind, errs []models.FieldError, loc ...
 	if t := strings.TrimSpace(src); strings.HasPrefix(t, "{{") && strings.HasSuffix(t, "}}") && strings.Count(t, "{{") == 1 {
 		src = strings.TrimSpace(t[2 : len(t)-2])
 	}
-	p, err := expression.Compile(src, expression.Scope{Event: true}, kind)
+	p, err := expression.Compile(src, scope, kind)
 	if err != nil {
 		return nil, append(errs, expressionError(err, loc...))
 	}
-	return p, append(errs, outOfScope(p.Refs(), loc...)...)
-}
-
-// outOfScope refuses what only a run has: a trigger fires before there is one.
-func outOfScope(refs expression.Refs, loc ...any) []models.FieldError {
-	for name, read := range map[string]bool{
-		"payload": refs.Payload, "steps": len(refs.Steps) > 0, "run": refs.Run, "workflow": refs.Workflow,
-	} {
-		if read {
-			return []models.FieldError{{Loc: loc, Type: "expression", Msg: name + " is known only inside a run; a trigger knows event and trigger"}}
-		}
-	}
-	return nil
+	return p, errs
 }
 
 func expressionError(err error, loc ...any) models.FieldError {

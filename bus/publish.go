@@ -29,6 +29,9 @@ const (
 	MaxEventData = 1 << 20
 )
 
+// FaultReserved is the type of the fault of events that only the product itself sends.
+const FaultReserved = "reserved"
+
 // lifecyclePrefix begins the types of the events about runs, which nobody outside
 // may send.
 const lifecyclePrefix = "flow."
@@ -54,7 +57,7 @@ func CheckEvent(e *models.Event) ([]models.FieldError, error) {
 	case !typePattern.MatchString(e.Type):
 		add("type", "pattern", "must be a word such as lead.created: letters, digits and _ . : / -")
 	case strings.HasPrefix(e.Type, lifecyclePrefix):
-		add("type", "reserved", "types that begin with flow. tell of runs and cannot be sent")
+		add("type", FaultReserved, "types that begin with flow. tell of runs and cannot be sent")
 	}
 	switch {
 	case e.Source == "":
@@ -63,7 +66,7 @@ func CheckEvent(e *models.Event) ([]models.FieldError, error) {
 	case !sourcePattern.MatchString(e.Source):
 		add("source", "pattern", "must be a word: letters, digits and _ . : -")
 	case strings.EqualFold(e.Source, models.SourceFlows):
-		add("source", "reserved", "the source flows is for events about runs and cannot be sent")
+		add("source", FaultReserved, "the source flows is for events about runs and cannot be sent")
 	}
 	switch {
 	case len(e.ExternalID) > MaxExternalID:

@@ -36,6 +36,9 @@ func (b *Bus) checkSchedule(t *models.Trigger) (errs []models.FieldError) {
 		errs = append(errs, models.FieldError{Loc: []any{"timezone"}, Msg: err.Error(), Type: "timezone"})
 		zone = time.UTC
 	}
+	if t.Cron == "" {
+		return append(errs, models.FieldError{Loc: []any{"cron"}, Msg: "is required", Type: "missing"})
+	}
 	s, err := parseSchedule(t.Cron, zone)
 	if err != nil {
 		return append(errs, models.FieldError{Loc: []any{"cron"}, Msg: err.Error(), Type: "cron"})

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/10ex/flows/engine/expression"
@@ -149,7 +150,11 @@ const maxPeriod = 3653 * 24 * time.Hour
 
 func oneOf[T ~string](c *compiler, raw json.RawMessage, known []T, loc ...any) (v T) {
 	if json.Unmarshal(raw, &v) != nil || !slices.Contains(known, v) {
-		c.add("invalid", fmt.Sprintf("%v is one of %q", loc[len(loc)-1], known), loc...)
+		words := make([]string, len(known))
+		for i, k := range known {
+			words[i] = string(k)
+		}
+		c.add("invalid", fmt.Sprintf("%v is one of %s", loc[len(loc)-1], strings.Join(words, ", ")), loc...)
 	}
 	return v
 }

@@ -240,6 +240,9 @@ func TestTheLatestStartTakesTheOthersPlace(t *testing.T) {
 			if now.Status == models.RunCancelled {
 				log := b.log(r.ID)
 				require.Contains(t, string(log[len(log)-1].Data), "took its place")
+				why, err := b.eng.Why(b.ctx, b.ref(r))
+				require.NoError(t, err)
+				require.Regexp(t, `^The run is cancelled: run run_\w+ took its place\.$`, why.Summary)
 				continue
 			}
 			require.Equal(t, models.RunWaiting, now.Status)
@@ -313,7 +316,7 @@ func TestARunInLineSaysSoAndLeavesItCleanly(t *testing.T) {
 		require.Equal(t, "concurrency", on.Kind)
 		require.Equal(t, 1, *on.Ahead)
 		require.Equal(t, []models.RunID{runs[0].ID}, on.Holders)
-		require.Contains(t, why.Summary, "1 are ahead of it")
+		require.Contains(t, why.Summary, "one run is ahead of it")
 
 		_, err = b.eng.Cancel(b.ctx, b.ref(runs[1]))
 		require.NoError(t, err)
@@ -551,7 +554,7 @@ func TestSettingsThatCannotBeAreRefused(t *testing.T) {
 			`{"timeout":5}`:                                      "[settings timeout]: a duration is text",
 			`{"timeout":"soon"}`:                                 "[settings timeout]: ",
 			`{"timeout":"0s"}`:                                   "[settings timeout]: ",
-			`{"priority":"urgent"}`:                              `[settings priority]: priority is one of ["low" "normal" "high"]`,
+			`{"priority":"urgent"}`:                              `[settings priority]: priority is one of low, normal, high`,
 			`{"concurrency":{}}`:                                 "[settings concurrency]: concurrency is empty",
 			`{"concurrency":{"key":"payload.a"}}`:                "[settings concurrency limit]: concurrency needs a limit",
 			`{"concurrency":{"limit":0}}`:                        "[settings concurrency limit]: the limit is a whole number from 1 to 1000",

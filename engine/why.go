@@ -43,8 +43,8 @@ func (e *Engine) Why(ctx context.Context, ref store.RunRef) (*Why, error) {
 	}
 	why := &Why{Status: run.Status, WaitingOn: []WaitingOn{}}
 	if run.Status.Ended() {
-		why.Summary = endSummary(run)
-		return why, nil
+		why.Summary, err = endSummary(ctx, tenant, run)
+		return why, err
 	}
 	def, err := e.cache.get(ctx, ref.Workspace, run.WorkflowID, run.WorkflowVersion)
 	if err != nil {
@@ -165,12 +165,31 @@ func inWords(w WaitingOn) string {
 	return s + " for " + w.Detail
 }
 
-func endSummary(run *models.Run) string {
+func endSummary(ctx context.Context, tenant *store.Tenant, run *models.Run) (string, error) {
 	switch {
 	case run.Status == models.RunFailed && run.Error != nil && run.Error.StepID != "":
-		return fmt.Sprintf("The run has failed at step %q: %s.", run.Error.StepID, strings.TrimSuffix(run.Error.Message, "."))
+		return fmt.Sprintf("The run has failed at step %q: %s.", run.Error.StepID, strings.TrimSuffix(run.Error.Message, ".")), nil
 	case run.Status == models.RunFailed && run.Error != nil:
-		return fmt.Sprintf("The run has failed: %s.", strings.TrimSuffix(run.Error.Message, "."))
+		return fmt.Sprintf("The run has failed: %s.", strings.TrimSuffix(run.Error.Message, ".")), nil
+	case run.Status == models.RunCancelled:
+		reason, err := cancelReason(ctx, tenant, run)
+		if err != nil || reason != "" {
+			return fmt.Sprintf("The run is cancelled: %s.", reason), err
+		}
 	}
-	return fmt.Sprintf("The run is %s; it waits for nothing.", run.Status)
+	return fmt.Sprintf("The run is %s; it waits for nothing.", run.Status), nil
+}
+
+// cancelReason gives why a run was cancelled that nobody cancelled, from the last line
+// of its log.
+func cancelReason(ctx context.Context, tenant *store.Tenant, run *models.Run) (string, error) {
+	last, err := tenant.RunEvents(ctx, run.ID, run.LastSeq-1, 1)
+	if err != nil || len(last) == 0 {
+		return "", err
+	}
+	var data struct {
+		Reason string `json:"reason"`
+	}
+	_ = json.Unmarshal(last[0].Data, &data) // without one there is none to tell
+	return data.Reason, nil
 }

@@ -51,5 +51,12 @@ func turnInWords(on WaitingOn) string {
 			text = strings.TrimSuffix(text, "is") + "are"
 		}
 	}
-	return fmt.Sprintf("%s; %d are ahead of it", text, *on.Ahead)
+	switch ahead := *on.Ahead; ahead {
+	case 0:
+		return text + "; it is the next"
+	case 1:
+		return text + "; one run is ahead of it"
+	default:
+		return fmt.Sprintf("%s; %d runs are ahead of it", text, ahead)
+	}
 }

@@ -17,6 +17,8 @@ type Scope struct {
 	Event bool
 	// Inputs puts inputs in scope.
 	Inputs bool
+	// Outside takes payload, steps, run and workflow out of scope: there is no run yet.
+	Outside bool
 	// anyStep lets steps.<id> name whatever it likes: of which graph the expression is
 	// a part is not known yet.
 	anyStep bool
@@ -111,11 +113,11 @@ type root struct {
 
 // roots are all names of data, with the reason a name may be out of scope.
 var roots = []root{
-	{"payload", always, ""},
+	{"payload", inside, "payload is known only inside a run; a trigger knows event and trigger"},
 	{"trigger", always, ""},
-	{"steps", always, ""},
-	{"run", always, ""},
-	{"workflow", always, ""},
+	{"steps", inside, "steps is known only inside a run; a trigger knows event and trigger"},
+	{"run", inside, "run is known only inside a run; a trigger knows event and trigger"},
+	{"workflow", inside, "workflow is known only inside a run; a trigger knows event and trigger"},
 	{"item", func(s Scope) bool { return s.Item }, "item is known only inside a step with foreach"},
 	{"index", func(s Scope) bool { return s.Item }, "index is known only inside a step with foreach"},
 	{"event", func(s Scope) bool { return s.Event }, "event is known only in triggers and in waits for an event"},
@@ -123,6 +125,8 @@ var roots = []root{
 }
 
 func always(Scope) bool { return true }
+
+func inside(s Scope) bool { return !s.Outside }
 
 func findRoot(name string) (root, bool) {
 	i := slices.IndexFunc(roots, func(r root) bool { return r.name == name })
