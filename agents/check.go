@@ -107,7 +107,7 @@ func (r *Runner) checkLLM(ctx context.Context, workspace string, a Agent) ([]Fie
 	return faults, nil
 }
 
-const codeUnknownConnection = "unknown_connection"
+const codeConnectionGone = "connection_gone"
 
 // peek tells of which connector a connection is, or what is wrong with it.
 func (r *Runner) peek(ctx context.Context, workspace, id string) (connector, fault string, err error) {
@@ -124,7 +124,7 @@ func (r *Runner) peek(ctx context.Context, workspace, id string) (connector, fau
 // open opens a connection for use, and holds it against the connectors it has to be of.
 func (r *Runner) open(ctx context.Context, workspace, id string, slugs ...string) (*connectors.Connection, error) {
 	if r.deps.OpenFunc == nil {
-		return nil, connectors.Permanent(codeUnknownConnection, "there is no connection %s any more", id)
+		return nil, connectors.Permanent(codeConnectionGone, "there is no connection %s any more", id)
 	}
 	var c *connectors.Connection
 	err := r.patiently(ctx, func(ctx context.Context) (err error) {
@@ -133,7 +133,7 @@ func (r *Runner) open(ctx context.Context, workspace, id string, slugs ...string
 	})
 	switch {
 	case errors.Is(err, models.ErrNotFound):
-		return nil, connectors.Permanent(codeUnknownConnection, "there is no connection %s any more", id)
+		return nil, connectors.Permanent(codeConnectionGone, "there is no connection %s any more", id)
 	case err != nil:
 		return nil, err
 	case len(slugs) > 0 && !slices.Contains(slugs, c.Connector):
