@@ -27,8 +27,8 @@ func TestCallAModelPage(t *testing.T) {
 		before := "export MODELS=" + vendor.URL + "/v1 MODEL_KEY=" + llmtest.Key + "\n"
 		out := in.run(t, before+strings.Join(steps, "\necho\n"))
 		require.Contains(t, out, `"status":"ok"`)
-		require.Equal(t, 2, strings.Count(out, `"score":81`), out)
-		require.Contains(t, out, "event: step.delta")
+		require.Contains(t, out, `"output":{"score":81}`)
+		require.Contains(t, out, `"usd":0.000084,"tokens":440`, "the trial and the run")
 		require.Contains(t, out, "event: run.completed")
 		require.Contains(t, out, `"per_day":{"usd":20}`)
 		require.NotContains(t, out, llmtest.Key)
