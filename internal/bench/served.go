@@ -159,19 +159,20 @@ func (p *product) stop() {
 	}
 }
 
-// memory is the proportional set size of all processes of the product.
-func (p *product) memory() int64 {
-	var kib int64
+// memory is the proportional set size of the product's processes, each in MiB, and
+// all in bytes.
+func (p *product) memory() (each string, all int64) {
+	var parts []string
 	for _, c := range p.processes {
 		raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", c.Process.Pid))
 		for _, line := range strings.Split(string(raw), "\n") {
 			if f := strings.Fields(line); len(f) >= 2 && f[0] == "Pss:" {
-				n, _ := strconv.ParseInt(f[1], 10, 64)
-				kib += n
+				kib, _ := strconv.ParseInt(f[1], 10, 64)
+				parts, all = append(parts, strconv.FormatInt(kib>>10, 10)), all+kib<<10
 			}
 		}
 	}
-	return kib << 10
+	return strings.Join(parts, " / "), all
 }
 
 func (p *product) call(ctx context.Context, method, path string, body, into any, prefer string) error {
@@ -303,7 +304,9 @@ func (b *bench) served(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	b.add("memory", "api + worker + scheduler, MiB", "%d", p.memory()>>20)
+	each, all := p.memory()
+	b.add("memory", "api / worker / scheduler, MiB", "%s", each)
+	b.add("memory", "together, MiB", "%d", all>>20)
 	if err := b.raw(ctx); err != nil {
 		return err
 	}
