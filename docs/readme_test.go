@@ -5,12 +5,16 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 )
 
 const readme = "../README.md"
+
+// firstFlow is how many blocks of the README make the first flow.
+const firstFlow = 6
 
 var streamed = regexp.MustCompile(`(?m)^event: (.+)$`)
 
@@ -23,7 +27,7 @@ func TestReadmeFirstFlow(t *testing.T) {
 	require.Equal(t, "go run ./examples/peer", all[1])
 
 	eachCurl(t, func(t *testing.T, in *installation) {
-		out := in.run(t, strings.Join(all[2:], "\n"))
+		out := in.run(t, strings.Join(all[2:firstFlow], "\n"))
 		var events []string
 		for _, m := range streamed.FindAllStringSubmatch(out, -1) {
 			events = append(events, m[1])
@@ -52,5 +56,27 @@ func TestReadmeFirstFlow(t *testing.T) {
 		}, status))
 		require.Regexp(t, `(?s)^POST /score key=run_\w+:score \{"lead_id":"lead_42"\}\n`+
 			`POST /leads key=run_\w+:send \{"lead_id":"lead_42","score":90\}\n$`, in.peer.String())
+	})
+}
+
+// TestReadmeLeadEntersASegment does what the README tells a newcomer to do next.
+func TestReadmeLeadEntersASegment(t *testing.T) {
+	t.Parallel()
+	all := shellBlocks(t, readme)
+	require.Len(t, all, firstFlow+2)
+	eachCurl(t, func(t *testing.T, in *installation) {
+		out := in.run(t, all[2]+"\n"+all[firstFlow])
+		require.Regexp(t, `"secret":"whsec_[^"]+"`, out)
+		for _, call := range []string{
+			`(?m)^POST /enrich key=run_\w+:enrich \{.*"lead_id":"lead_7"`,
+			`(?m)^POST /enroll key=run_\w+:\w+ \{.*"lead_id":"lead_7","segment_id":"seg_trial_users","sequence_id":"seq_welcome"`,
+			`(?m)^POST /done key= \{"id":"evt_\w+","type":"flow\.run\.completed"`,
+		} {
+			require.Eventually(t, func() bool { return regexp.MustCompile(call).MatchString(in.peer.String()) },
+				30*time.Second, 20*time.Millisecond, "%s in:\n%s", call, in.peer.String())
+		}
+		out = in.run(t, all[2]+"\n"+all[firstFlow+1])
+		require.Contains(t, out, `"status":"completed"`)
+		require.Contains(t, out, `"type":"event"`)
 	})
 }
