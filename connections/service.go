@@ -127,7 +127,10 @@ func (s *Service) Update(ctx context.Context, ws models.WorkspaceID, id models.C
 
 func (s *Service) reconfigure(row *models.Connection, spec *connectors.ConnectionSpec, c Change) error {
 	raw := c.Config
-	if raw == nil {
+	switch {
+	case raw == nil && c.Secrets == nil:
+		return nil // another name is no reason to judge what is kept by what holds today
+	case raw == nil:
 		raw = row.Config
 	}
 	wanted, found := resolve(spec, raw)

@@ -120,8 +120,12 @@ func (c *Connection) Authorize(req *http.Request) error {
 	return c.Auth.apply(req, c.Secrets)
 }
 
-// Allows tells whether the secrets may go to the host of u.
+// Allows tells whether the secrets may go to the host of u. Where the base address is a
+// secure one, no other will do.
 func (c *Connection) Allows(u *url.URL) bool {
+	if strings.HasPrefix(strings.ToLower(c.BaseURL), "https://") && u.Scheme != "https" {
+		return false
+	}
 	for _, host := range c.Hosts {
 		if MatchesHost(host, u) {
 			return true
