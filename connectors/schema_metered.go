@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -12,20 +13,25 @@ import (
 )
 
 // checkFuel is how many schemas one check may look at. A schema of a few lines can
-// ask for more of them than there are seconds.
-const checkFuel = 1_000_000
+// ask for more of them than there are seconds. Looking at one takes longer the deeper
+// it lies, so there is a limit of time as well.
+const (
+	checkFuel = 1_000_000
+	checkTime = 4 * time.Second
+)
 
 var errOutOfFuel = errors.New("the check takes too long")
 
 // meter counts the schemas a check looks at. There is one check at a time: the
 // validator tells a schema nothing about who asks.
 type meter struct {
-	mu   sync.Mutex
-	left int
+	mu    sync.Mutex
+	left  int
+	until time.Time
 }
 
 func (m *meter) burn(any) error {
-	if m.left--; m.left < 0 {
+	if m.left--; m.left < 0 || m.left%1024 == 0 && time.Now().After(m.until) {
 		panic(errOutOfFuel) // the only way out of the validator
 	}
 	return nil
@@ -69,7 +75,7 @@ func (s *Schema) validate(v any) (err error) {
 	}
 	s.meter.mu.Lock()
 	defer s.meter.mu.Unlock()
-	s.meter.left = checkFuel
+	s.meter.left, s.meter.until = checkFuel, time.Now().Add(checkTime)
 	defer func() {
 		if p := recover(); p != nil {
 			if p != any(errOutOfFuel) {
