@@ -83,11 +83,11 @@ func TestTheCatalogue(t *testing.T) {
 	t.Parallel()
 	each(t, options{}, func(t *testing.T, b *bundle) {
 		b.check(t, []want{
-			{name: "list", method: "GET", path: "/connectors", status: 200, has: []string{"items.0.slug", "core", "items.1.slug", "http", "next_cursor", "<nil>"}},
+			{name: "list", method: "GET", path: "/connectors", status: 200, has: []string{"items.0.slug", "anthropic", "items.1.slug", "core", "items.2.slug", "http", "next_cursor", "<nil>"}},
 			{name: "one", method: "GET", path: "/connectors/http", status: 200, has: []string{"slug", "http", "actions.0.name", "request", "actions.0.input_schema.type", "object"}},
 			{name: "missing", method: "GET", path: "/connectors/nope", status: 404},
 		})
 		next := b.call(t, "GET", "/connectors?limit=1", "").str(t, "next_cursor")
-		require.Equal(t, "http", b.call(t, "GET", "/connectors?limit=1&cursor="+next, "").str(t, "items.0.slug"))
+		require.Equal(t, "core", b.call(t, "GET", "/connectors?limit=1&cursor="+next, "").str(t, "items.0.slug"))
 	})
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,10 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	mcpsdk "github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/10ex/flows/connectors"
@@ -51,9 +54,13 @@ func TestADocumentBecomesAConnector(t *testing.T) {
 
 		got = b.call(t, "GET", "/connectors", "")
 		require.Equal(t, 200, got.status, got.body)
-		require.Equal(t, []any{"core", "http", "pets"}, slugsIn(t, got))
+		all := slugsIn(t, got)
+		require.Subset(t, all, []any{"core", "http", "pets"})
+		require.True(t, slices.IsSortedFunc(all, func(a, b any) int { return strings.Compare(a.(string), b.(string)) }))
 		require.NotContains(t, got.body, "get_pet", "a list has no actions of those that are registered")
-		require.Equal(t, []any{"core", "http"}, slugsIn(t, b.call(t, "GET", "/connectors?limit=2", "")))
+		first := b.call(t, "GET", "/connectors?limit=2", "")
+		next := b.call(t, "GET", "/connectors?limit=200&cursor="+first.str(t, "next_cursor"), "")
+		require.Equal(t, all, append(slugsIn(t, first), slugsIn(t, next)...))
 
 		got = b.call(t, "GET", "/connectors/pets", "")
 		require.Equal(t, 200, got.status, got.body)
@@ -230,4 +237,62 @@ func TestALargePublicDocument(t *testing.T) {
 	require.Equal(t, "/api_keys", sent.Path)
 	require.JSONEq(t, `{"name":"mine","scopes":["mail.send"]}`, sent.Body)
 	require.NotEmpty(t, sent.Header.Get("Idempotency-Key"))
+}
+
+func TestAServerBecomesAConnector(t *testing.T) {
+	t.Parallel()
+	each(t, options{}, func(t *testing.T, b *bundle) {
+		server := mcpsdk.NewServer(&mcpsdk.Implementation{Name: "greeter", Title: "Greeter", Version: "1"}, nil)
+		mcpsdk.AddTool(server, &mcpsdk.Tool{Name: "greet", Description: "Says hi."}, func(_ context.Context, _ *mcpsdk.CallToolRequest, in struct {
+			Name string `json:"name"`
+		}) (*mcpsdk.CallToolResult, any, error) {
+			return &mcpsdk.CallToolResult{Content: []mcpsdk.Content{&mcpsdk.TextContent{Text: "Hi " + in.Name}}}, nil, nil
+		})
+		handler := mcpsdk.NewStreamableHTTPHandler(func(*http.Request) *mcpsdk.Server { return server }, &mcpsdk.StreamableHTTPOptions{Stateless: true})
+		peer := connectorstest.NewPeer(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer s3cret-token" {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			handler.ServeHTTP(w, r)
+		})
+		got := b.call(t, "POST", "/connectors", fmt.Sprintf(`{"slug":"greeter","kind":"mcp","url":%q}`, peer.URL))
+		require.Equal(t, 422, got.status, got.body)
+		require.Contains(t, got.body, "401")
+		ask := func(connector string) string {
+			got := b.call(t, "POST", "/connections", fmt.Sprintf(`{"connector":"%[1]s","name":"for %[1]s","config":{"auth":{"type":"bearer"},"base_url":%[2]q},"secrets":{"token":"s3cret-token"}}`, connector, peer.URL))
+			require.Equal(t, 201, got.status, got.body)
+			return got.str(t, "id")
+		}
+		got = b.call(t, "POST", "/connectors", fmt.Sprintf(`{"slug":"greeter","kind":"mcp","url":%q,"connection":%q}`, peer.URL, ask("http")))
+		require.Equal(t, 201, got.status, got.body)
+		require.Equal(t, "Greeter", got.str(t, "name"))
+		conn := ask("greeter")
+		got = b.call(t, "POST", "/connectors/greeter/actions/greet/test", fmt.Sprintf(`{"input":{"name":"Ann"},"connection":%q}`, conn))
+		require.Contains(t, got.body, `"text":"Hi Ann"`)
+		got = b.call(t, "POST", "/connections/"+conn+"/test", "")
+		require.Equal(t, 200, got.status, got.body)
+		got = b.call(t, "POST", "/connectors", `{"slug":"other","kind":"mcp","command":["/bin/true"]}`)
+		require.Equal(t, 422, got.status, got.body)
+		require.Contains(t, got.body, "not allowed here")
+
+		elsewhere := connectorstest.NewPeer(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+		got = b.call(t, "PATCH", "/connectors/greeter", fmt.Sprintf(`{"url":%q,"connection":%q}`, elsewhere.URL, conn))
+		require.Equal(t, 422, got.status, got.body)
+		require.Empty(t, elsewhere.Received(), "credentials stay with the host they are bound to")
+	})
+}
+
+func TestTheHeaderOfADocumentIsThatOfItsConnections(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), options{})
+	peer := pets(t)
+	doc := strings.Replace(petDocument, `"components":{`, `"components":{"securitySchemes":{"k":{"type":"apiKey","in":"header","name":"X-Pet-Key"}},`, 1)
+	got := b.call(t, "POST", "/connectors", fmt.Sprintf(`{"slug":"pets","kind":"openapi","server":%q,"document":%s}`, peer.URL, doc))
+	require.Equal(t, 201, got.status, got.body)
+	got = b.call(t, "POST", "/connections", `{"connector":"pets","name":"c","secrets":{"value":"s3cret-value"}}`)
+	require.Equal(t, 201, got.status, got.body)
+	got = b.call(t, "POST", "/connectors/pets/actions/get_pet/test", fmt.Sprintf(`{"input":{"id":1},"connection":%q}`, got.str(t, "id")))
+	require.Contains(t, got.body, `"status":"completed"`)
+	require.Equal(t, "s3cret-value", peer.Received()[0].Header.Get("X-Pet-Key"))
 }

@@ -145,6 +145,9 @@ func resolve(spec *connectors.ConnectionSpec, raw json.RawMessage) (settings, []
 	}
 	out.auth = f.auth(spec, written.Auth)
 	out.baseURL = f.baseURL(spec, written.BaseURL)
+	if len(written.Hosts) == 0 && out.baseURL == "" {
+		written.Hosts = hostOf(own[spec.Address])
+	}
 	out.hosts = f.hosts(spec, out, written.Hosts)
 	if written.Limits != nil {
 		if _, err := written.Limits.limits(); err != nil {
@@ -211,6 +214,9 @@ func (f *faults) auth(spec *connectors.ConnectionSpec, written *connectors.Auth)
 	a := connectors.Auth{Type: spec.Auth[0]}
 	if written != nil {
 		a = *written
+	}
+	if a.Name == "" {
+		a.Name = spec.Names[a.Type]
 	}
 	if !slices.Contains(spec.Auth, a.Type) {
 		f.add("enum", "must be one of "+words(spec.Auth), "config", "auth", "type")
@@ -409,6 +415,19 @@ func covers(pin, host string) bool {
 		return pinName == name
 	}
 	return strings.HasSuffix(strings.TrimPrefix(name, "*"), below) && name != pinName[2:]
+}
+
+// hostOf is the host of an address in a config, if it is one.
+func hostOf(raw json.RawMessage) []string {
+	var address string
+	if json.Unmarshal(raw, &address) != nil {
+		return nil
+	}
+	u, err := egress.ParseURL(address)
+	if err != nil {
+		return nil
+	}
+	return []string{strings.ToLower(u.Host)}
 }
 
 func splitHost(h string) (name, port string) {

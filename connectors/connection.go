@@ -36,6 +36,12 @@ type ConnectionSpec struct {
 	// NeedsHosts says that steps name the addresses, so that a connection with secrets
 	// has to say which hosts may hear them.
 	NeedsHosts bool `json:"needs_hosts,omitempty"`
+	// Names are the headers and query parameters that carry the value, by way of auth,
+	// where a connection does not say.
+	Names map[AuthType]string `json:"names,omitempty"`
+	// Address is the field of the config that holds an address: its host is the one that
+	// a connection without hosts and base_url is bound to.
+	Address string `json:"address,omitempty"`
 	// OAuth is what the connector knows of the other side's OAuth 2.0; a connection may
 	// leave it out. Type is not part of it.
 	OAuth *Auth `json:"oauth,omitempty"`

@@ -194,6 +194,11 @@ func (a *app) connectors() (c *connectors.Catalogue, err error) {
 	if err != nil {
 		return nil, err
 	}
+	servers := mcp.NewKind(a.egress)
+	if a.cfg.AllowStdioMCP {
+		servers = servers.WithPrograms([]string{"PATH=" + a.cfg.Path})
+	}
+	documents := openapi.NewKind(a.egress)
 	builtIn, err := connectors.NewRegistry(
 		core.Connector{},
 		http.New(a.egress),
@@ -203,20 +208,18 @@ func (a *app) connectors() (c *connectors.Catalogue, err error) {
 		googlesheets.New(a.egress),
 		hubspot.New(a.egress),
 		tenex.New(a.egress),
+		openapi.NewDirect(documents),
+		mcp.NewDirect(servers),
 		llm.NewOpenAIConnector(a.egress, prices),
 		llm.NewAnthropicConnector(a.egress, prices),
 	)
 	if err != nil {
 		return nil, err
 	}
-	servers := mcp.NewKind(a.egress)
-	if a.cfg.AllowStdioMCP {
-		servers = servers.WithPrograms([]string{"PATH=" + a.cfg.Path})
-	}
 	a.registered, err = registered.New(registered.Deps{
 		Store: a.store, BuiltIn: builtIn, Clock: a.clock,
 		Kinds: map[models.ConnectorKind]connectors.Kind{
-			models.ConnectorOpenAPI: openapi.NewKind(a.egress), models.ConnectorMCP: servers,
+			models.ConnectorOpenAPI: documents, models.ConnectorMCP: servers,
 		},
 		Open: func(ctx context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error) {
 			return a.connections.Open(ctx, ws, id) // which is made later, for it asks which connectors there are

@@ -50,6 +50,15 @@ func connection(doc *compiled) *connectors.ConnectionSpec {
 	s := &connectors.ConnectionSpec{}
 	for _, a := range doc.Auth {
 		s.Auth = append(s.Auth, a.Type)
+		if a.Name != "" {
+			if s.Names == nil {
+				s.Names = map[connectors.AuthType]string{}
+			}
+			s.Names[a.Type] = a.Name
+		}
+		if a.Type == connectors.AuthOAuth2 {
+			s.OAuth = &connectors.Auth{Grant: a.Grant, AuthorizationURL: a.AuthorizationURL, TokenURL: a.TokenURL}
+		}
 	}
 	s.Auth = append(s.Auth, connectors.AuthNone)
 	if len(doc.Auth) == 0 { // documents often do not say; the server does

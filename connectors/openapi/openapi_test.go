@@ -264,8 +264,8 @@ func TestASchemaThatTakesForEverIsStopped(t *testing.T) {
 		fmt.Fprintf(&doubling, `"D%d":{"anyOf":[{"$ref":"#/components/schemas/D%d"},{"$ref":"#/components/schemas/D%d"}]},`, i, i+1, i+1)
 	}
 	for name, tc := range map[string]struct{ schemas, input string }{
-		"branches":   {doubling.String() + `"D40":{"type":"string","minLength":3}`, `1`},
-		"formats":    {strings.ReplaceAll(doubling.String(), `{"anyOf"`, `{"format":"date","anyOf"`) + `"D40":{"format":"date"}`, `"2020-01-01x"`},
+		"branches": {doubling.String() + `"D40":{"type":"string","minLength":3}`, `1`},
+		"formats":  {strings.ReplaceAll(doubling.String(), `{"anyOf"`, `{"format":"date","anyOf"`) + `"D40":{"format":"date"}`, `"2020-01-01x"`},
 		"into itself": {`"D0":{"type":"object","properties":{"a":{"allOf":[{"$ref":"#/components/schemas/D0"},{"$ref":"#/components/schemas/D0"},{"$ref":"#/components/schemas/D0"}]}}}`,
 			strings.Repeat(`{"a":`, 50) + "1" + strings.Repeat("}", 50)},
 	} {
