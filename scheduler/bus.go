@@ -26,31 +26,22 @@ type BusSweep struct {
 	log   *slog.Logger
 	cfg   SweepConfig
 	found *prometheus.CounterVec
-	fault fault
+	loop  loop
 }
 
 // NewBusSweep makes a BusSweep. Metrics may be nil.
 func NewBusSweep(b BusSweeper, log *slog.Logger, metrics prometheus.Registerer, cfg SweepConfig) *BusSweep {
 	cfg.Interval = cmp.Or(cfg.Interval, time.Second)
 	cfg.Limit = cmp.Or(cfg.Limit, 500)
-	return &BusSweep{bus: b, log: log, cfg: cfg, found: promauto.With(metrics).NewCounterVec(prometheus.CounterOpts{
-		Name: "flows_bus_sweep_found_total", Help: "What the sweep of the bus had to ask for again: events.",
-	}, []string{"what"})}
+	return &BusSweep{
+		loop: loop{interval: cfg.Interval, log: log, failed: "sweep of the bus failed", mended: "sweep of the bus works again"},
+		bus:  b, log: log, cfg: cfg, found: promauto.With(metrics).NewCounterVec(prometheus.CounterOpts{
+			Name: "flows_bus_sweep_found_total", Help: "What the sweep of the bus had to ask for again: events.",
+		}, []string{"what"})}
 }
 
 // Run sweeps until ctx ends.
-func (s *BusSweep) Run(ctx context.Context) {
-	every(ctx, s.cfg.Interval, func() {
-		err := s.RunOnce(ctx)
-		switch {
-		case ctx.Err() != nil || !s.fault.changed(err):
-		case err != nil:
-			s.log.WarnContext(ctx, "sweep of the bus failed", obs.Err(err))
-		default:
-			s.log.InfoContext(ctx, "sweep of the bus works again")
-		}
-	})
-}
+func (s *BusSweep) Run(ctx context.Context) { s.loop.run(ctx, s.RunOnce) }
 
 // RunOnce sweeps until nothing more is due.
 func (s *BusSweep) RunOnce(ctx context.Context) error {

@@ -2,8 +2,11 @@ package scheduler
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"github.com/10ex/flows/internal/obs"
 )
 
 // every calls fn about each interval until ctx ends, the first time at once. The
@@ -22,12 +25,27 @@ func every(ctx context.Context, interval time.Duration, fn func()) {
 	}
 }
 
-// fault tells of a failure when it begins and when it is over, not every time.
-type fault struct{ failing bool }
+// loop is a chore that is done again and again.
+type loop struct {
+	interval time.Duration
+	log      *slog.Logger
+	// failed and mended are said when the chore begins to fail and when it works again,
+	// not every time.
+	failed, mended string
+	failing        bool
+}
 
-// changed tells whether err begins or ends a time of failure.
-func (f *fault) changed(err error) bool {
-	was := f.failing
-	f.failing = err != nil
-	return was != f.failing
+// run does the chore until ctx ends.
+func (l *loop) run(ctx context.Context, chore func(context.Context) error) {
+	every(ctx, l.interval, func() {
+		err := chore(ctx)
+		if ctx.Err() != nil || l.failing == (err != nil) {
+			return
+		}
+		if l.failing = err != nil; l.failing {
+			l.log.WarnContext(ctx, l.failed, obs.Err(err))
+			return
+		}
+		l.log.InfoContext(ctx, l.mended)
+	})
 }

@@ -43,7 +43,7 @@ type Prune struct {
 	clock clock.Clock
 	log   *slog.Logger
 	cfg   PruneConfig
-	fault fault
+	loop  loop
 }
 
 // NewPrune makes a Prune.
@@ -52,22 +52,14 @@ func NewPrune(s Pruner, c clock.Clock, log *slog.Logger, cfg PruneConfig) *Prune
 	cfg.Requests = cmp.Or(cfg.Requests, 24*time.Hour)
 	cfg.Keys = cmp.Or(cfg.Keys, 24*time.Hour)
 	cfg.Slice = cmp.Or(cfg.Slice, 200)
-	return &Prune{store: s, clock: c, log: log, cfg: cfg}
+	return &Prune{
+		loop:  loop{interval: cfg.Interval, log: log, failed: "old rows could not be removed", mended: "old rows are removed again"},
+		store: s, clock: c, log: log, cfg: cfg,
+	}
 }
 
 // Run prunes until ctx ends.
-func (p *Prune) Run(ctx context.Context) {
-	every(ctx, p.cfg.Interval, func() {
-		err := p.RunOnce(ctx)
-		switch {
-		case ctx.Err() != nil || !p.fault.changed(err):
-		case err != nil:
-			p.log.WarnContext(ctx, "old rows could not be removed", obs.Err(err))
-		default:
-			p.log.InfoContext(ctx, "old rows are removed again")
-		}
-	})
-}
+func (p *Prune) Run(ctx context.Context) { p.loop.run(ctx, p.RunOnce) }
 
 // RunOnce removes all that is old by now.
 func (p *Prune) RunOnce(ctx context.Context) error {

@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/10ex/flows/bus"
-	"github.com/10ex/flows/internal/obs"
 )
 
 // ScheduleFirer is the part of the bus that fires what is due.
@@ -27,31 +26,22 @@ type Schedules struct {
 	log   *slog.Logger
 	cfg   SweepConfig
 	fired prometheus.Counter
-	fault fault
+	loop  loop
 }
 
 // NewSchedules makes Schedules. Metrics may be nil.
 func NewSchedules(b ScheduleFirer, log *slog.Logger, metrics prometheus.Registerer, cfg SweepConfig) *Schedules {
 	cfg.Interval = cmp.Or(cfg.Interval, time.Second)
 	cfg.Limit = cmp.Or(cfg.Limit, 200)
-	return &Schedules{bus: b, log: log, cfg: cfg, fired: promauto.With(metrics).NewCounter(prometheus.CounterOpts{
-		Name: "flows_schedule_ticks_total", Help: "Ticks of schedules that this process has attended to.",
-	})}
+	return &Schedules{
+		loop: loop{interval: cfg.Interval, log: log, failed: "schedules could not be fired", mended: "schedules are fired again"},
+		bus:  b, log: log, cfg: cfg, fired: promauto.With(metrics).NewCounter(prometheus.CounterOpts{
+			Name: "flows_schedule_ticks_total", Help: "Ticks of schedules that this process has attended to.",
+		})}
 }
 
 // Run fires until ctx ends.
-func (s *Schedules) Run(ctx context.Context) {
-	every(ctx, s.cfg.Interval, func() {
-		err := s.RunOnce(ctx)
-		switch {
-		case ctx.Err() != nil || !s.fault.changed(err):
-		case err != nil:
-			s.log.WarnContext(ctx, "schedules could not be fired", obs.Err(err))
-		default:
-			s.log.InfoContext(ctx, "schedules are fired again")
-		}
-	})
-}
+func (s *Schedules) Run(ctx context.Context) { s.loop.run(ctx, s.RunOnce) }
 
 // RunOnce fires until nothing more is due.
 func (s *Schedules) RunOnce(ctx context.Context) error {

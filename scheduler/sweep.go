@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/10ex/flows/engine"
-	"github.com/10ex/flows/internal/obs"
 )
 
 // Sweeper is the part of the engine that mends what was lost.
@@ -41,7 +40,7 @@ type Sweep struct {
 	cfg    SweepConfig
 	found  *prometheus.CounterVec
 	next   time.Time // when to look for stranded runs again
-	fault  fault
+	loop   loop
 }
 
 // NewSweep makes a Sweep. Metrics may be nil.
@@ -49,23 +48,16 @@ func NewSweep(e Sweeper, log *slog.Logger, metrics prometheus.Registerer, cfg Sw
 	cfg.Interval = cmp.Or(cfg.Interval, time.Second)
 	cfg.Limit = cmp.Or(cfg.Limit, 200)
 	cfg.Stranded = cmp.Or(cfg.Stranded, time.Minute)
-	return &Sweep{engine: e, log: log, cfg: cfg, found: promauto.With(metrics).NewCounterVec(prometheus.CounterOpts{
-		Name: "flows_sweep_found_total", Help: "What the sweep had to mend: redelivered, lease_lost, woken, and stranded, which is a fault of the engine.",
-	}, []string{"what"})}
+	return &Sweep{
+		loop:   loop{interval: cfg.Interval, log: log, failed: "sweep failed", mended: "sweep works again"},
+		engine: e, log: log, cfg: cfg, found: promauto.With(metrics).NewCounterVec(prometheus.CounterOpts{
+			Name: "flows_sweep_found_total", Help: "What the sweep had to mend: redelivered, lease_lost, woken, and stranded, which is a fault of the engine.",
+		}, []string{"what"})}
 }
 
 // Run sweeps until ctx ends.
 func (s *Sweep) Run(ctx context.Context) {
-	every(ctx, s.cfg.Interval, func() {
-		err := errors.Join(s.RunOnce(ctx), s.stranded(ctx))
-		switch {
-		case ctx.Err() != nil || !s.fault.changed(err):
-		case err != nil:
-			s.log.WarnContext(ctx, "sweep failed", obs.Err(err))
-		default:
-			s.log.InfoContext(ctx, "sweep works again")
-		}
-	})
+	s.loop.run(ctx, func(ctx context.Context) error { return errors.Join(s.RunOnce(ctx), s.stranded(ctx)) })
 }
 
 // RunOnce sweeps until nothing more is due.

@@ -222,33 +222,3 @@ func (s *Store) DueEndpoints(ctx context.Context, before time.Time, limit int) (
 SELECT workspace_id, trigger_id, delivery_id FROM due WHERE delivery_id IS NOT NULL ORDER BY random() LIMIT ?`, before, limit).Scan(ctx, &rows)
 	return rows, s.err(err)
 }
-
-// PruneDeliveries removes up to limit deliveries that ended before, with their
-// attempts, and tells how many. Any number of processes may do it at once.
-func (s *Store) PruneDeliveries(ctx context.Context, before time.Time, limit int) (int, error) {
-	var keys []deliveryKey
-	err := s.inTx(ctx, func(tx bun.Tx) error {
-		q := tx.NewSelect().Model((*models.Delivery)(nil)).Column("workspace_id", "id").
-			Where("delivery.finished_at < ?", before).OrderExpr("delivery.finished_at").Limit(int64(limit))
-		if err := s.dialect.forUpdate(q, "UPDATE SKIP LOCKED").Scan(ctx, &keys); err != nil || len(keys) == 0 {
-			return err
-		}
-		_, err := tx.NewDelete().With("gone", tx.NewValues(&keys)).Model((*models.DeliveryAttempt)(nil)).
-			Where("(?TableAlias.workspace_id, ?TableAlias.delivery_id) IN (SELECT workspace_id, id FROM gone)").Exec(ctx)
-		if err != nil {
-			return err
-		}
-		_, err = tx.NewDelete().With("gone", tx.NewValues(&keys)).Model((*models.Delivery)(nil)).
-			Where("(?TableAlias.workspace_id, ?TableAlias.id) IN (SELECT workspace_id, id FROM gone)").Exec(ctx)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("deliveries: %w", err)
-	}
-	return len(keys), nil
-}
-
-type deliveryKey struct {
-	WorkspaceID models.WorkspaceID `bun:"workspace_id"`
-	ID          models.DeliveryID  `bun:"id"`
-}

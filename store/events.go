@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"fmt"
 	"slices"
 	"time"
 
@@ -260,31 +259,4 @@ func (s *Store) TakeDueEvents(ctx context.Context, now time.Time, limit int, aga
 type eventKey struct {
 	WorkspaceID models.WorkspaceID `bun:"workspace_id"`
 	ID          models.EventID     `bun:"id"`
-}
-
-// PruneEvents removes up to limit events received before, with what became of them,
-// and tells how many. Those that have not been matched yet stay. Any number of
-// processes may do it at once.
-func (s *Store) PruneEvents(ctx context.Context, before time.Time, limit int) (int, error) {
-	var keys []eventKey
-	err := s.inTx(ctx, func(tx bun.Tx) error {
-		q := tx.NewSelect().Model((*models.Event)(nil)).Column("workspace_id", "id").
-			Where("event.received_at < ?", before).Where("event.attend_at IS NULL").
-			OrderExpr("event.received_at").Limit(int64(limit))
-		if err := s.dialect.forUpdate(q, "UPDATE SKIP LOCKED").Scan(ctx, &keys); err != nil || len(keys) == 0 {
-			return err
-		}
-		_, err := tx.NewDelete().With("gone", tx.NewValues(&keys)).Model((*models.Match)(nil)).
-			Where("(?TableAlias.workspace_id, ?TableAlias.event_id) IN (SELECT workspace_id, id FROM gone)").Exec(ctx)
-		if err != nil {
-			return err
-		}
-		_, err = tx.NewDelete().With("gone", tx.NewValues(&keys)).Model((*models.Event)(nil)).
-			Where("(?TableAlias.workspace_id, ?TableAlias.id) IN (SELECT workspace_id, id FROM gone)").Exec(ctx)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("events: %w", err)
-	}
-	return len(keys), nil
 }

@@ -139,25 +139,6 @@ func (t *Tenant) FreeKey(ctx context.Context, trigger models.TriggerID, key stri
 	})
 }
 
-// PruneTriggerKeys forgets up to limit keys whose windows ended before, and tells
-// how many. Any number of processes may do it at once.
-func (s *Store) PruneTriggerKeys(ctx context.Context, before time.Time, limit int) (int, error) {
-	var keys []*models.TriggerKey
-	err := s.inTx(ctx, func(tx bun.Tx) error {
-		q := tx.NewSelect().Model(&keys).Column("workspace_id", "trigger_id", "key").
-			Where("until < ?", before).OrderExpr("until").Limit(int64(limit))
-		if err := s.dialect.forUpdate(q, "UPDATE SKIP LOCKED").Scan(ctx); err != nil || len(keys) == 0 {
-			return err
-		}
-		_, err := tx.NewDelete().Model(&keys).WherePK().Exec(ctx)
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	return len(keys), nil
-}
-
 // TriggerKey gives what is remembered of a key.
 func (t *Tenant) TriggerKey(ctx context.Context, trigger models.TriggerID, key string) (*models.TriggerKey, error) {
 	k := new(models.TriggerKey)

@@ -94,19 +94,3 @@ func (t *Tenant) Ticks(ctx context.Context, trigger models.TriggerID, before tim
 	}
 	return rows, t.s.err(q.Scan(ctx))
 }
-
-// PruneTicks forgets up to limit finished ticks that were due before, and tells how
-// many.
-func (s *Store) PruneTicks(ctx context.Context, before time.Time, limit int) (int, error) {
-	var old []*models.Tick
-	err := s.inTx(ctx, func(tx bun.Tx) error {
-		q := tx.NewSelect().Model(&old).Column("workspace_id", "trigger_id", "due_at").
-			Where("created_at < ?", before).Where("attend_at IS NULL").OrderExpr("created_at").Limit(int64(limit))
-		if err := s.dialect.forUpdate(q, "UPDATE SKIP LOCKED").Scan(ctx); err != nil || len(old) == 0 {
-			return err
-		}
-		_, err := tx.NewDelete().Model(&old).WherePK().Exec(ctx)
-		return err
-	})
-	return len(old), err
-}
