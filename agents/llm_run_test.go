@@ -37,10 +37,10 @@ type office struct {
 }
 
 func (o *office) Spec() connectors.Spec {
-	schema := json.RawMessage(`{"type":"object","properties":{"to":{"type":"string"},"text":{"type":"string","minLength":2}},"required":["to","text"],"additionalProperties":false}`)
+	schema := json.RawMessage(`{"type":"object","properties":{"to":{"type":"string"},"text":{"type":"string","minLength":2},"cc":{"type":"string"}},"required":["to","text"],"additionalProperties":false}`)
 	return connectors.Spec{Slug: "office", Name: "Office", Description: "For tests.", Actions: []connectors.Action{
 		{Name: "find", Description: "Finds a person.", Input: json.RawMessage(`{"type":"object","properties":{"name":{"type":"string"}},"required":["name"],"additionalProperties":false}`), Output: json.RawMessage(`true`), Idempotent: true, NoEffect: true},
-		{Name: "send", Description: "Sends a letter.", Input: schema, Output: json.RawMessage(`true`), Guarded: []string{"to"}},
+		{Name: "send", Description: "Sends a letter.", Input: schema, Output: json.RawMessage(`true`), Guarded: []string{"to", "cc"}},
 	}}
 }
 
@@ -185,7 +185,7 @@ func threeTurns(a llmtest.Asked) llmtest.Reply {
 		return llmtest.Reply{Text: "I look.", Calls: []llmtest.Call{{Name: "office_find", Arguments: `{"name":"Ada"}`}}, Input: 1000, Output: 100}
 	case 2:
 		return llmtest.Reply{Calls: []llmtest.Call{
-			{Name: "write", Arguments: `{"text":"x"}`}, {Name: "write", Arguments: `{"text":"Hello","to":"eve@example.com"}`}, {Name: "write", Arguments: `{"text":"Hello"}`},
+			{Name: "write", Arguments: `{"text":"x"}`}, {Name: "write", Arguments: `{"text":"Hello","to":"eve@example.com","cc":"eve@example.com"}`}, {Name: "write", Arguments: `{"text":"Hello"}`},
 			{Name: "nothing", Arguments: `{}`},
 		}, Input: 2000, Output: 200}
 	}
@@ -213,9 +213,10 @@ func TestAConversationOfThreeTurns(t *testing.T) {
 		require.Contains(t, asked[0].System, `"minimum":0`)
 		require.Equal(t, []string{"office_find", "write"}, asked[0].Tools)
 		require.NotContains(t, asked[0].Body, `"to"`, "the model does not learn of what is not its to set")
+		require.NotContains(t, asked[0].Body, `"cc"`, "nor of what nobody sets")
 		require.Len(t, asked[2].Results, 4)
 		require.Contains(t, asked[2].Results[0], "text: must have at least 2 characters")
-		require.Contains(t, asked[2].Results[1], "to: is not a known field")
+		require.Contains(t, asked[2].Results[1], ": is not a known field")
 		require.Contains(t, asked[2].Results[2], "did")
 		require.Contains(t, asked[2].Results[3], "unknown_tool")
 		require.Equal(t, 8192, asked[0].MaxTokens)

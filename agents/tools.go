@@ -68,7 +68,13 @@ type tool struct {
 	spec         connectors.Action
 	connection   *connectors.Connection
 	fixed        map[string]json.RawMessage
-	wrapped      bool // the action takes no object, so its input is the field value
+	hidden       []string // guarded fields that nobody sets: the action does without
+	wrapped      bool     // the action takes no object, so its input is the field value
+}
+
+// fixes tells whether a field is not the model's to set.
+func (t *tool) fixes(field string) bool {
+	return t.cfg.fixes(field) || slices.Contains(t.hidden, field)
 }
 
 // toolFault is what is wrong with an entry of config.tools.
@@ -103,7 +109,7 @@ func (r *Runner) makeTool(ctx context.Context, ws string, cfg toolConfig) (*tool
 	if fault := t.guarded(connector.Spec().Connection); fault != nil {
 		return nil, fault, nil
 	}
-	if t.Input, t.wrapped, err = toolSchema(t.spec.Input, cfg.fixes); err != nil {
+	if t.Input, t.wrapped, err = toolSchema(t.spec.Input, t.fixes); err != nil {
 		return nil, &toolFault{nil, "the action's schema cannot be shown to a model"}, nil //nolint:nilerr // it is told
 	}
 	t.Name, t.Description = cfg.Name, cfg.Description
@@ -121,17 +127,31 @@ func (t *tool) guarded(spec *connectors.ConnectionSpec) *toolFault {
 	if spec != nil && spec.Required && t.cfg.Connection == "" {
 		return &toolFault{[]string{"connection"}, "is required: the action works through a connection only"}
 	}
+	required := requiredOf(t.spec.Input)
 	for _, field := range t.spec.Guarded {
 		switch {
 		case t.cfg.fixes(field):
 		case field == fieldURL && (len(t.cfg.Hosts) > 0 || t.cfg.Connection != ""):
 		case field == fieldURL:
 			return &toolFault{[]string{"hosts"}, "is required, or a connection: a model does not choose the host"}
+		case !slices.Contains(required, field):
+			t.hidden = append(t.hidden, field)
 		default:
 			return &toolFault{[]string{"input", field}, "has to be set here or in from_input: a model does not choose it"}
 		}
 	}
 	return nil
+}
+
+// requiredOf lists the fields that an action does not go without.
+func requiredOf(schema json.RawMessage) []string {
+	var s struct {
+		Required []string `json:"required"`
+	}
+	if json.Unmarshal(schema, &s) != nil {
+		return nil
+	}
+	return s.Required
 }
 
 // toolName makes a name that vendors take.
@@ -244,7 +264,7 @@ func (t *tool) input(arguments string) (json.RawMessage, error) {
 		return fields["value"], nil
 	}
 	for field := range fields {
-		if t.cfg.fixes(field) {
+		if t.fixes(field) {
 			return nil, connectors.Permanent(connectors.CodeInputInvalid, "%s: is not a known field", field)
 		}
 	}
