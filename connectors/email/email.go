@@ -48,8 +48,9 @@ func (*Connector) Spec() connectors.Spec {
 			Name: "send",
 			Description: "Sends one message to all its recipients or, where the server refuses one of them, to none. Mail servers cannot " +
 				"tell a repeat; its Message-ID is the same over all attempts of the step.",
-			Input:  json.RawMessage(inputSchema),
-			Output: json.RawMessage(outputSchema),
+			Guarded: []string{"to", "cc", "bcc", "from", "reply_to"},
+			Input:   json.RawMessage(inputSchema),
+			Output:  json.RawMessage(outputSchema),
 		}},
 	}
 }

@@ -73,6 +73,7 @@ func (*Connector) Spec() connectors.Spec {
 				Description: "Starts a run of a workflow. With wait the step goes on when that run has ended, and holds no worker meanwhile: " +
 					"the run's output is the step's, its failure the step's failure, and who cancels this run cancels that one. " +
 					"A chain of flows that start each other ends at a depth of 10.",
+				Guarded:    []string{"workflow_id"},
 				Input:      json.RawMessage(runInput),
 				Output:     json.RawMessage(`{"description": "{run_id, status} of the run; with wait, its output."}`),
 				Idempotent: true,

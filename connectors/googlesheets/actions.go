@@ -28,7 +28,8 @@ const (
 var actions = []rest.Action{
 	{
 		Action: connectors.Action{
-			Name: "append_row",
+			Name:    "append_row",
+			Guarded: []string{"spreadsheet_id"},
 			Description: "Appends one row below the table in a range. Sheets cannot tell a repeat: where an attempt is lost after " +
 				"it was sent, on_unknown of the step decides; upsert_row can be repeated.",
 			Input: json.RawMessage(`{
@@ -43,6 +44,7 @@ var actions = []rest.Action{
 	{
 		Action: connectors.Action{
 			Name:        "append_rows",
+			Guarded:     []string{"spreadsheet_id"},
 			Description: "Appends rows below the table in a range, as append_row does with one.",
 			Input: json.RawMessage(`{
 				"type": "object",
@@ -56,6 +58,7 @@ var actions = []rest.Action{
 	{
 		Action: connectors.Action{
 			Name:        "read_range",
+			Guarded:     []string{"spreadsheet_id"},
 			Description: "Reads the values of a range, as rows and, where the first row names the columns, as objects.",
 			Input: json.RawMessage(`{
 				"type": "object",
@@ -80,6 +83,7 @@ var actions = []rest.Action{
 	{
 		Action: connectors.Action{
 			Name:        "update_range",
+			Guarded:     []string{"spreadsheet_id"},
 			Description: "Writes values over a range, from its first cell on. Null leaves a cell as it is.",
 			Input: json.RawMessage(`{
 				"type": "object",
@@ -94,6 +98,7 @@ var actions = []rest.Action{
 	{
 		Action: connectors.Action{
 			Name:        "clear_range",
+			Guarded:     []string{"spreadsheet_id"},
 			Description: "Empties the cells of a range and keeps their looks.",
 			Input: json.RawMessage(`{
 				"type": "object", "properties": {` + schemaSheet + `, "range": ` + schemaRange + `},
@@ -107,6 +112,7 @@ var actions = []rest.Action{
 	{
 		Action: connectors.Action{
 			Name:        "lookup_row",
+			Guarded:     []string{"spreadsheet_id"},
 			Description: "Finds the first row that has a value in a column. The first row of the range names the columns.",
 			Input: json.RawMessage(`{
 				"type": "object",
@@ -131,6 +137,7 @@ var actions = []rest.Action{
 	{
 		Action: connectors.Action{
 			Name:        "upsert_row",
+			Guarded:     []string{"spreadsheet_id"},
 			Description: "Changes the first row that has the same value in a column, or appends a row where none has. Columns that are not named stay as they are.",
 			Input: json.RawMessage(`{
 				"type": "object",

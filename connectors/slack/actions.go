@@ -29,7 +29,8 @@ const (
 var actions = []rest.Action{
 	{
 		Action: connectors.Action{
-			Name: "post_message",
+			Name:    "post_message",
+			Guarded: []string{"channel"},
 			Description: "Posts a message to a channel, a person or a thread. Slack cannot tell a repeat: where an attempt is lost " +
 				"after it was sent, on_unknown of the step decides.",
 			Input: json.RawMessage(`{
@@ -53,6 +54,7 @@ var actions = []rest.Action{
 	{
 		Action: connectors.Action{
 			Name:        "update_message",
+			Guarded:     []string{"channel"},
 			Description: "Replaces the text and blocks of a message that the bot has posted.",
 			Input: json.RawMessage(`{
 				"type": "object",
@@ -67,6 +69,7 @@ var actions = []rest.Action{
 	{
 		Action: connectors.Action{
 			Name:        "delete_message",
+			Guarded:     []string{"channel"},
 			Description: "Deletes a message that the bot has posted. One that is gone already is deleted well.",
 			Input: json.RawMessage(`{
 				"type": "object",
@@ -83,6 +86,7 @@ var actions = []rest.Action{
 	{
 		Action: connectors.Action{
 			Name:        "add_reaction",
+			Guarded:     []string{"channel"},
 			Description: "Adds an emoji to a message. One that is there already is added well.",
 			Input: json.RawMessage(`{
 				"type": "object",
@@ -124,6 +128,7 @@ var actions = []rest.Action{
 	{
 		Action: connectors.Action{
 			Name:        "open_conversation",
+			Guarded:     []string{"users"},
 			Description: "Opens the direct message with one person or the group message with several, and gives its channel.",
 			Input: json.RawMessage(`{
 				"type": "object",

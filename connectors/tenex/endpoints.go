@@ -144,7 +144,7 @@ var endpoints = []endpoint{
 		output:      changed("sequence_id", "it was not in it"), give: giveChange("lead_id", "sequence_id"), absent: true,
 	},
 	{
-		name: "voice.start_call", method: http.MethodPost, path: "/api/v1/voice/calls",
+		name: "voice.start_call", method: http.MethodPost, path: "/api/v1/voice/calls", guarded: []string{"phone"},
 		description: "Has a voice agent call a lead. How the call went comes as an event, agent.run.completed.",
 		input: input(`"lead_id": `+schemaID+`, "phone": {"type": "string", "maxLength": 50, "description": "The lead's own unless given."},
 			"agent": {"type": "string", "maxLength": 200, "default": "voice-lead-qualifier"}, "objective": {"type": "string", "maxLength": 4000}`, `"required": ["lead_id"]`),

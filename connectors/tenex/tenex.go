@@ -50,6 +50,7 @@ type endpoint struct {
 	in                []string // the fields of the path, in order
 	input, output     string   // schemas
 	idempotent        bool
+	guarded           []string // see connectors.Action
 	// settled lists the codes of refusals that say that it is so already.
 	settled []string
 	// absent says that a 404 means the same.
@@ -64,6 +65,7 @@ func (e endpoint) action() rest.Action {
 	return rest.Action{
 		Action: connectors.Action{
 			Name: e.name, Description: e.description, Input: json.RawMessage(e.input), Output: json.RawMessage(e.output),
+			Guarded:    e.guarded,
 			Idempotent: e.idempotent || e.method == http.MethodGet, NoEffect: e.method == http.MethodGet,
 		},
 		Do: e.do,
