@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/10ex/flows/connectors/connectorstest"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/ids"
 	"github.com/10ex/flows/models"
@@ -52,6 +55,8 @@ func actions(x things) map[string]struct {
 		"create-connection":    {"/connections", `{"connector":"http","name":"` + ids.New("again") + `","config":{"base_url":"https://example.com"},"secrets":{"token":"s3cret"}}`, 201},
 		"test-connection":      {p("/connections/{connection}/test"), "", 200},
 		"authorize-connection": {p("/connections/{connection}/authorize"), "", 200},
+		"register-connector":   {"/connectors", `{"slug":"` + ids.New("again") + `","kind":"openapi","server":"https://example.com","document":` + petDocument + `}`, 201},
+		"refresh-connector":    {p("/connectors/{connector}/refresh"), "", 200},
 		"create-agent":         {"/agents", `{"slug":"other","kind":"http","config":{"url":"https://example.com"}}`, 201},
 		"test-agent":           {"/agents/robot/test", `{"input":{}}`, 200},
 		"create-api-key":       {adminBase + "/api-keys", `{"name":"Again"}`, 201},
@@ -78,6 +83,12 @@ func TestARepeatedRequestGetsTheFirstAnswerAndHasNoSecondEffect(t *testing.T) {
 				action.path = "/runs/" + x.run + "/steps/ask/reject"
 			case "cancel-run":
 				action.path = "/runs/" + x.run + "/cancel"
+			case "refresh-connector": // of a document that can be read again
+				peer := connectorstest.NewPeer(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, petDocument) })
+				slug := ids.New("read")
+				got = b.call(t, "POST", "/connectors", `{"slug":"`+slug+`","kind":"openapi","server":"https://example.com","document_url":"`+peer.URL+`"}`)
+				require.Equal(t, 201, got.status, got.body)
+				action.path = "/connectors/" + slug + "/refresh"
 			case "resume-run":
 				b.call(t, "POST", "/runs/"+x.run+"/pause", "")
 			}

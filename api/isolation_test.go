@@ -191,8 +191,8 @@ func (b *bundle) things(t *testing.T) things {
 	x.template = "robot"
 	got = b.call(t, "POST", "/templates", `{"slug":"robot","workflow_id":"`+x.workflow+`","name":"Pattern"}`)
 	require.Equal(t, 201, got.status, got.body)
-	x.connector = "their-pets"
-	got = b.call(t, "POST", "/connectors", `{"slug":"their-pets","kind":"openapi","server":"https://example.com","document":`+petDocument+`}`)
+	x.connector = ids.New("pets")
+	got = b.call(t, "POST", "/connectors", `{"slug":"`+x.connector+`","kind":"openapi","server":"https://example.com","document":`+petDocument+`}`)
 	require.Equal(t, 201, got.status, got.body)
 	return x
 }
