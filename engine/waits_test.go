@@ -342,7 +342,7 @@ func TestARunHearsOfOthersButNotOfItself(t *testing.T) {
 			Workspace: b.ws, Workflow: watch, ID: models.RunID(ids.New(models.RunPrefix)), Trigger: models.TriggerManual, Depth: 3,
 		})
 		require.NoError(t, err)
-		for b.do(e, jobs.take()) { //nolint:revive // until nothing is left
+		for b.do(e, jobs.take()) { // until nothing is left
 		}
 		ref := store.RunRef{Workspace: b.ws, Run: watcher.ID}
 		require.Equal(t, models.RunWaiting, b.run(ref).Status, "its own events are not for it")
@@ -353,7 +353,7 @@ func TestARunHearsOfOthersButNotOfItself(t *testing.T) {
 		})
 		require.NoError(t, err)
 		b.work(e, echo)
-		for b.do(e, jobs.take()) { //nolint:revive // until nothing is left
+		for b.do(e, jobs.take()) { // until nothing is left
 		}
 		require.Equal(t, models.RunCompleted, b.run(ref).Status)
 		var out struct {

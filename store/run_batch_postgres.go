@@ -63,7 +63,11 @@ type readRows func(pgx.Rows) error
 func (b *arrayBatch) send(ctx context.Context, q *pgx.Batch, reads map[int]readRows) error {
 	b.store.statements.Add(int64(q.Len()))
 	return b.conn.Raw(func(c any) error {
-		res := c.(*stdlib.Conn).Conn().SendBatch(ctx, q)
+		conn, ok := c.(*stdlib.Conn)
+		if !ok {
+			return driver.ErrBadConn // it is one, for there is one driver
+		}
+		res := conn.Conn().SendBatch(ctx, q)
 		var err error
 		for i := range q.QueuedQueries {
 			if read := reads[i]; read != nil {
@@ -95,7 +99,11 @@ func (b *arrayBatch) rollback() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	_ = b.conn.Raw(func(c any) error {
-		if _, err := c.(*stdlib.Conn).Conn().Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol); err != nil {
+		conn, ok := c.(*stdlib.Conn)
+		if !ok {
+			return driver.ErrBadConn
+		}
+		if _, err := conn.Conn().Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol); err != nil {
 			return driver.ErrBadConn
 		}
 		return nil

@@ -126,7 +126,7 @@ func misfit(err error, whole any, at ...any) models.FieldError {
 		what, _, _ := strings.Cut(wrong.Value, " ")
 		f.Msg = wrong.Field + " cannot be " + kinds[what]
 		if found := findField(follow(whole, at), strings.Split(wrong.Field, ".")); found != nil {
-			f.Loc = append(at, found...)
+			f.Loc = slices.Concat(at, found)
 		}
 	}
 	return f

@@ -9,36 +9,42 @@ To do something with a workflow: list_workflows, then get_workflow for its input
 
 A refused call is a result with isError and a problem: code says what kind (not_found, forbidden_scope, invalid, invalid_state, rate_limited …), errors says which argument to mend. Lists give next_cursor; pass it as cursor for the next page. Times are RFC 3339 in UTC. Runs act in the real world: they may send messages to people, so start, resume and approve only what was asked for.`
 
-const (
-	aboutWorkflowID = "Id of the workflow, wf_ and 26 characters, from list_workflows or create_workflow."
-	aboutRunID      = "Id of the run, run_ and 26 characters, from trigger_workflow or list_runs."
-	aboutTriggerID  = "Id of the trigger, trg_ and 26 characters, from list_triggers or create_trigger."
-	aboutLimit      = "How many to give, newest first."
-	aboutCursor     = "next_cursor of the page before; leave it out for the first page."
-	aboutOnce       = "A word of your own, new for each thing to be done. Repeating the call with the same one gives the first answer again instead of doing it twice: use it when a call may be retried."
-	aboutGraph      = "The graph: {\"steps\":[…],\"edges\":[…]}. See create_workflow for the form."
-)
-
 // prefer is the header that says how long to wait for a run to end.
 var prefer = place{"header", "Prefer"}
 
 // longestWait is the longest wait for a run to end, in seconds.
 const longestWait = 60
 
-func once() argument {
-	return argument{name: "idempotency_key", to: place{"header", "Idempotency-Key"}, does: aboutOnce}
-}
+const aboutGraph = "The graph: {\"steps\":[…],\"edges\":[…]}. See create_workflow for the form."
 
-func wait() argument {
-	return argument{
+// Arguments that several tools take.
+var (
+	workflowID   = path("workflow_id", "id", "Id of the workflow, wf_ and 26 characters, from list_workflows or create_workflow.")
+	runID        = path("run_id", "id", "Id of the run, run_ and 26 characters, from trigger_workflow or list_runs.")
+	triggerID    = path("trigger_id", "id", "Id of the trigger, trg_ and 26 characters, from list_triggers or create_trigger.")
+	templateSlug = path("template_slug", "slug", "Slug of the template, from list_workflow_templates.")
+
+	limit  = query("limit", "limit", "How many to give, newest first.")
+	cursor = query("cursor", "cursor", "next_cursor of the page before; leave it out for the first page.")
+
+	inputSchema = object(body("input_schema", "JSON Schema (2020-12) of the payload that a run takes; payloads that do not fit are refused."))
+	output      = body("output", "Template of the run's output, such as {\"score\":\"{{ steps.score.output.score }}\"}. Without it the output holds the outputs of the last steps, by id.")
+	settings    = object(body("settings", "How runs are started: timeout of a whole run, concurrency, debounce, priority. One active run a lead is {\"concurrency\":{\"key\":\"payload.lead_id\",\"limit\":1,\"policy\":\"queue\"}}."))
+
+	once = argument{
+		name: "idempotency_key", to: place{"header", "Idempotency-Key"},
+		does: "A word of your own, new for each thing to be done. Repeating the call with the same one gives the first answer again instead of doing it twice: use it when a call may be retried.",
+	}
+	wait = argument{
 		name: "wait_seconds", to: prefer,
 		does:    "Wait up to so many seconds for the run to end and give the finished run. Without it, or when the time is over, the run is given as it stands: ask get_run later.",
 		instead: map[string]any{"type": "integer", "minimum": 1, "maximum": longestWait},
 	}
-}
-
-func limit() argument  { return query("limit", "limit", aboutLimit) }
-func cursor() argument { return query("cursor", "cursor", aboutCursor) }
+	decision = []argument{
+		runID, path("step_id", "step", "Id of the step that waits, from waiting_on of why_run."),
+		body("comment", "Why, for the record."), object(body("data", "Becomes part of the step's output, for the steps that follow.")),
+	}
+)
 
 // tools is the table: every tool there is.
 var tools = []tool{
@@ -54,22 +60,22 @@ var tools = []tool{
 			query("q", "q", "Part of the name or description."),
 			query("status", "status", "Only those with one of these statuses. Archived ones are left out unless asked for."),
 			query("tag", "tag", "Only those with this tag."),
-			limit(), cursor(),
+			limit, cursor,
 		},
 	},
 	{
 		name: "get_workflow", operation: "get-workflow", title: "Get a workflow", effect: reads,
 		does:      "Gives one workflow with its current graph, settings and input_schema, which is the JSON Schema that the payload of trigger_workflow must fit (null: anything).",
-		arguments: []argument{path("workflow_id", "id", aboutWorkflowID)},
+		arguments: []argument{workflowID},
 	},
 	{
 		name: "validate_workflow", operation: "validate-workflow", title: "Check a workflow", effect: reads,
 		does: "Checks a graph without saving anything. Gives valid, and for each error its place (loc) and what is wrong (msg): unknown agents and connectors, cycles, expressions that do not compile. Call it before create_workflow and update_workflow_graph, and mend until valid is true.",
 		arguments: []argument{
 			object(body("graph", aboutGraph)),
-			object(body("input_schema", "JSON Schema (2020-12) of the payload.")),
-			body("output", "Template of the run's output, such as {\"score\":\"{{ steps.score.output.score }}\"}."),
-			object(body("settings", "How runs are started, as in create_workflow.")),
+			inputSchema,
+			output,
+			settings,
 		},
 	},
 	{
@@ -79,19 +85,19 @@ var tools = []tool{
 			body("name", "What people call it."),
 			object(body("graph", "Steps and edges, of the form described above.")),
 			body("description", "What it is for, in a sentence or two."),
-			object(body("input_schema", "JSON Schema (2020-12) of the payload that a run takes; payloads that do not fit are refused.")),
-			body("output", "Template of the run's output. Without it the output holds the outputs of the last steps, by id."),
-			object(body("settings", "How runs are started.")),
+			inputSchema,
+			output,
+			settings,
 			body("status", "active if not given; paused takes no triggers."),
 			body("tags", "To find it by."),
-			once(),
+			once,
 		},
 	},
 	{
 		name: "update_workflow", operation: "update-workflow", title: "Change a workflow's name or status", effect: sets,
 		does: "Changes name, description, tags or status of a workflow; what is not given stays. Status paused stops new runs and active allows them again; archived takes it out of use. Runs under way are not touched.",
 		arguments: []argument{
-			path("workflow_id", "id", aboutWorkflowID),
+			workflowID,
 			body("name", "What people call it."), body("description", "What it is for."),
 			body("status", "active, paused or archived."), body("tags", "All of its tags: those it had are replaced."),
 		},
@@ -100,11 +106,11 @@ var tools = []tool{
 		name: "update_workflow_graph", operation: "put-graph", title: "Save a new version of a workflow", effect: sets,
 		does: "Saves a graph as the next version of a workflow and makes it the current one. Runs under way go on with the version they started with, and older versions stay. Give everything: input_schema, output and settings that are left out are gone in the new version, so begin from get_workflow. Check with validate_workflow first.",
 		arguments: []argument{
-			path("workflow_id", "id", aboutWorkflowID),
+			workflowID,
 			object(body("graph", aboutGraph)),
-			object(body("input_schema", "JSON Schema (2020-12) of the payload.")),
-			body("output", "Template of the run's output."),
-			object(body("settings", "How runs are started.")),
+			inputSchema,
+			output,
+			settings,
 		},
 	},
 
@@ -112,12 +118,12 @@ var tools = []tool{
 		name: "trigger_workflow", operation: "trigger-workflow", title: "Run a workflow", effect: starts,
 		does: "Starts a run of a workflow. The run goes on by itself and may act in the real world: call agents, send messages, wait for days. Gives the run with its id; follow it with get_run, get_run_trace or why_run, or give wait_seconds to get the result at once if it is quick. Refused with 409 workflow_not_active if the workflow is paused or archived, and with 422 and the place if the payload does not fit its input_schema.",
 		arguments: []argument{
-			path("workflow_id", "id", aboutWorkflowID),
+			workflowID,
 			object(body("payload", "What the run works on, such as {\"lead_id\":\"lead_42\"}. It must fit the input_schema that get_workflow gives.")),
-			wait(),
+			wait,
 			body("version", "An older version to run; the current one if not given."),
 			body("metadata", "Words to find the run by later, as text under names of your own."),
-			once(),
+			once,
 		},
 	},
 	{
@@ -129,65 +135,59 @@ var tools = []tool{
 			query("trigger_type", "trigger_type", "Only runs that were started in one of these ways; mcp is by these tools."),
 			query("created_after", "created_after", "Only runs made after this time."),
 			query("created_before", "created_before", "Only runs made before this time."),
-			limit(), cursor(),
+			limit, cursor,
 		},
 	},
 	{
 		name: "get_run", operation: "get-run", title: "Get a run", effect: reads,
 		does:      "Gives one run: status (queued, running, waiting, paused, completed, failed, cancelled), payload, output once it has completed, and error with the step to blame if it failed. For what each step did ask get_run_trace; for what an open run is waiting for, why_run.",
-		arguments: []argument{path("run_id", "id", aboutRunID)},
+		arguments: []argument{runID},
 	},
 	{
 		name: "get_run_trace", operation: "trace-run", title: "Get what every step of a run did", effect: reads,
 		does:      "Gives every step of a run in the order of their start: status, input, output, error, attempts, the way a branch took, and why a step was skipped. Use it to explain a result or to find out why a run failed.",
-		arguments: []argument{path("run_id", "id", aboutRunID)},
+		arguments: []argument{runID},
 	},
 	{
 		name: "why_run", operation: "why-run", title: "Tell what a run is waiting for", effect: reads,
 		does:      "Says in words (summary) and data (waiting_on) what an open run is waiting for: a timer, an event, an approval, the retry of a step, a worker. A step of kind approval can be decided with approve_step or reject_step.",
-		arguments: []argument{path("run_id", "id", aboutRunID)},
+		arguments: []argument{runID},
 	},
 	{
 		name: "pause_run", operation: "pause-run", title: "Pause a run", effect: sets,
 		does:      "Holds a run: no new step starts; steps under way finish and are kept. resume_run goes on exactly there. A run that has ended cannot be paused (409 invalid_state).",
-		arguments: []argument{path("run_id", "id", aboutRunID)},
+		arguments: []argument{runID},
 	},
 	{
 		name: "resume_run", operation: "resume-run", title: "Resume a paused run", effect: moves,
 		does:      "Lets a paused run go on where it was held.",
-		arguments: []argument{path("run_id", "id", aboutRunID)},
+		arguments: []argument{runID},
 	},
 	{
 		name: "cancel_run", operation: "cancel-run", title: "Cancel a run", effect: ends,
 		does:      "Ends a run for good: steps under way are told to stop and nothing more starts. It cannot be taken back; to hold a run only for a while use pause_run. A run that has ended otherwise is refused with 409 invalid_state.",
-		arguments: []argument{path("run_id", "id", aboutRunID)},
+		arguments: []argument{runID},
 	},
 	{
 		name: "rerun_run", operation: "rerun-run", title: "Run again", effect: starts,
 		does: "Starts a new run like an earlier one, with its version and payload unless others are given. With from_step the outputs of everything before that step are kept, so that only it and what follows is done again: the way to go on after a failure was mended.",
 		arguments: []argument{
-			path("run_id", "id", aboutRunID),
+			runID,
 			body("from_step", "Id of the step to begin at, from get_run_trace."),
 			body("version", "The version to run; that of the earlier run if not given."),
 			object(body("payload", "The payload; that of the earlier run if not given.")),
-			wait(), once(),
+			wait, once,
 		},
 	},
 	{
 		name: "approve_step", operation: "approve-step", title: "Approve a waiting step", effect: moves,
-		does: "Approves a step that waits for approval, and the run goes on. Only for people's decisions: do it when somebody with the say has said so. Find runs that wait with list_runs and status waiting, and the step with why_run.",
-		arguments: []argument{
-			path("run_id", "id", aboutRunID), path("step_id", "step", "Id of the step that waits, from waiting_on of why_run."),
-			body("comment", "Why, for the record."), object(body("data", "Becomes part of the step's output, for the steps that follow.")),
-		},
+		does:      "Approves a step that waits for approval, and the run goes on. Only for people's decisions: do it when somebody with the say has said so. Find runs that wait with list_runs and status waiting, and the step with why_run.",
+		arguments: decision,
 	},
 	{
 		name: "reject_step", operation: "reject-step", title: "Reject a waiting step", effect: ends,
-		does: "Refuses a step that waits for approval: the run takes the rejected edge, or fails where there is none. It cannot be taken back. Only for people's decisions.",
-		arguments: []argument{
-			path("run_id", "id", aboutRunID), path("step_id", "step", "Id of the step that waits, from waiting_on of why_run."),
-			body("comment", "Why, for the record."), object(body("data", "Becomes part of the step's output, for the steps that follow.")),
-		},
+		does:      "Refuses a step that waits for approval: the run takes the rejected edge, or fails where there is none. It cannot be taken back. Only for people's decisions.",
+		arguments: decision,
 	},
 
 	{
@@ -198,22 +198,22 @@ var tools = []tool{
 			query("category", "category", "Only those of this category, as other templates have it."),
 			query("trigger_type", "trigger_type", "Only those that are started in one of these ways."),
 			query("status", "status", "Only those with one of these statuses; deprecated ones cannot be used any more."),
-			limit(), cursor(),
+			limit, cursor,
 		},
 	},
 	{
 		name: "get_workflow_template", operation: "get-template", title: "Get a workflow template", effect: reads,
 		does:      "Gives one template with its graph and triggers, to explain what a workflow made of it would do. {{ inputs.x }} stands where an input goes.",
-		arguments: []argument{path("template_slug", "slug", "Slug of the template, from list_workflow_templates.")},
+		arguments: []argument{templateSlug},
 	},
 	{
 		name: "create_workflow_from_template", operation: "install-template", title: "Create a workflow from a template", effect: starts,
 		does: "Makes a workflow and its triggers of a template. They are active at once: from then on events and schedules start runs that act in the real world. inputs must fit the template's inputs schema; those with a default may be left out. Agents that inputs name have to exist (list_agents). Refused with the argument to blame when something does not fit; nothing is made then.",
 		arguments: []argument{
-			path("template_slug", "slug", "Slug of the template, from list_workflow_templates."),
+			templateSlug,
 			object(body("inputs", "What the template asks for: an object that fits its inputs schema.")),
 			body("name", "What people call the workflow; the template's name if not given."),
-			once(),
+			once,
 		},
 	},
 
@@ -226,7 +226,7 @@ var tools = []tool{
 			query("target_type", "target_type", "Only those that start a workflow, or only those that call an address."),
 			query("event_type", "event_type", "Only those that listen for exactly this, such as lead.created."),
 			query("enabled", "enabled", "Only those that are enabled, or only those that are not."),
-			limit(), cursor(),
+			limit, cursor,
 		},
 	},
 	{
@@ -239,7 +239,7 @@ var tools = []tool{
 			body("event_type", "Of type event: which events, exact (lead.created) or a beginning with * after it (lead.*)."),
 			body("source", "Of type event: only events from there, such as crm, or flows for what happens to runs."),
 			body("filter", "An expression over event that must be true, such as event.data.score > 80."),
-			body("payload", "Template of the run's payload, such as {\"lead_id\":\"{{ event.data.id }}\"}; the event's data if not given."),
+			object(body("payload", "Template of the run's payload, such as {\"lead_id\":\"{{ event.data.id }}\"}; the event's data if not given.")),
 			body("dedupe", "The same key within the window starts nothing a second time, such as {\"key\":\"event.data.id\",\"window\":\"24h\"}."),
 			body("cron", "Of type schedule: five fields (minute, hour, day, month, weekday) or @hourly, @daily …"),
 			body("timezone", "Of type schedule: an IANA zone, such as Europe/Berlin."),
@@ -248,14 +248,14 @@ var tools = []tool{
 			body("target_type", "workflow if not given; webhook calls url instead."),
 			body("url", "With target_type webhook: the address to call."),
 			body("enabled", "true if not given."),
-			once(),
+			once,
 		},
 	},
 	{
 		name: "update_trigger", operation: "update-trigger", title: "Change a trigger", effect: sets,
 		does: "Changes a trigger; what is not given stays. With enabled false it fires no more until it is enabled again.",
 		arguments: []argument{
-			path("trigger_id", "id", aboutTriggerID),
+			triggerID,
 			body("enabled", "Whether it fires."), body("name", "What people call it."),
 			body("event_type", "Which events, exact or a beginning with * after it."),
 			body("filter", "An expression over event; null for none."),
@@ -266,7 +266,7 @@ var tools = []tool{
 		name: "test_trigger", operation: "test-trigger", title: "Try a trigger", effect: reads,
 		does: "Tells whether an event would fire a trigger, why not, and which payload the run would get. Nothing is started or kept.",
 		arguments: []argument{
-			path("trigger_id", "id", aboutTriggerID),
+			triggerID,
 			body("event", "The event to try, such as {\"type\":\"lead.created\",\"data\":{\"id\":\"lead_42\"}}."),
 		},
 	},
@@ -275,7 +275,7 @@ var tools = []tool{
 		does: "Tells the workspace that something happened. Every trigger that listens for it starts its workflow, and runs that wait for it go on, so it may act in the real world. Gives the event's id; get_event tells what came of it. To run one workflow that is known, trigger_workflow is the plainer way.",
 		arguments: []argument{
 			body("type", "What happened, such as lead.created."),
-			body("data", "All there is to know about it, such as {\"id\":\"lead_42\",\"score\":90}."),
+			object(body("data", "All there is to know about it, such as {\"id\":\"lead_42\",\"score\":90}.")),
 			body("source", "Where it happened: crm, connector or a word of your own."),
 			body("id", "An id of your own for this happening; the same id from the same source again has no second effect."),
 			body("occurred_at", "When; now if not given."),
@@ -288,7 +288,7 @@ var tools = []tool{
 			query("type", "type", "Only events of exactly this type."), query("source", "source", "Only events from there."),
 			query("created_after", "created_after", "Only those that came in after this time."),
 			query("created_before", "created_before", "Only those that came in before this time."),
-			limit(), cursor(),
+			limit, cursor,
 		},
 	},
 	{
@@ -300,11 +300,11 @@ var tools = []tool{
 	{
 		name: "list_connectors", operation: "list-connectors", title: "List connectors and their actions", effect: reads,
 		does:      "Lists what steps of type connector can do: connectors by slug, each with its actions and the JSON Schemas of their input and output. Use it before writing a graph.",
-		arguments: []argument{limit(), cursor()},
+		arguments: []argument{limit, cursor},
 	},
 	{
 		name: "list_agents", operation: "list-agents", title: "List agents", effect: reads,
 		does:      "Lists the agents that steps of type agent can call, by slug, with the JSON Schemas of their input and output. Use it before writing a graph.",
-		arguments: []argument{limit(), cursor()},
+		arguments: []argument{limit, cursor},
 	},
 }

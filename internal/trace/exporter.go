@@ -63,8 +63,7 @@ func (e *exporter) tell(ctx context.Context, n int, err error) {
 	if time.Since(e.said) < quiet {
 		return
 	}
-	var withURL *url.Error
-	if errors.As(err, &withURL) {
+	if withURL, ok := errors.AsType[*url.Error](err); ok {
 		err = withURL.Err // the address is the operator's, and may hold a key
 	}
 	e.log.WarnContext(ctx, "spans were not handed over to the collector", obs.Count(e.lost), obs.Err(err))

@@ -40,9 +40,9 @@ func (cfg Config) samplers() (roots, all sdk.Sampler, err error) {
 	switch cfg.Sampler {
 	case AlwaysOn, AlwaysOff, Ratio:
 		return roots, roots, nil
-	default:
-		return roots, sdk.ParentBased(roots), nil
+	case ParentBasedAlwaysOn, ParentBasedAlwaysOff, ParentBasedRatio, "":
 	}
+	return roots, sdk.ParentBased(roots), nil
 }
 
 // ratio keeps a part of all traces. It looks at the last 56 bits of the id, which

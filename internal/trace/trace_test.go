@@ -31,7 +31,7 @@ func started(t *testing.T, cfg trace.Config) *trace.Tracer {
 	tracer, err := trace.New(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { flush(t, tracer) })
-	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections) //nolint:forbidigo // the exporter's, which must not outlive the test
 	return tracer
 }
 
@@ -198,7 +198,7 @@ func outbound(t *testing.T, tracer *trace.Tracer, ctx context.Context, url strin
 	if err == nil {
 		require.NoError(t, resp.Body.Close())
 	}
-	require.Equal(t, len(headers), len(req.Header), "the caller's request is not changed")
+	require.Len(t, req.Header, len(headers), "the caller's request is not changed")
 	return resp, err
 }
 

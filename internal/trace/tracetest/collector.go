@@ -112,8 +112,8 @@ func spansOf(data *tracepb.TracesData) []Span {
 					Trace: hex.EncodeToString(s.GetTraceId()), ID: hex.EncodeToString(s.GetSpanId()), Parent: hex.EncodeToString(s.GetParentSpanId()),
 					Name: s.GetName(), Kind: s.GetKind(), Status: s.GetStatus(), Attributes: attributes(s.GetAttributes()),
 					Resource: attributes(r.GetResource().GetAttributes()),
-					Start:    time.Unix(0, int64(s.GetStartTimeUnixNano())).UTC(), //nolint:gosec // G115: times of tests fit
-					End:      time.Unix(0, int64(s.GetEndTimeUnixNano())).UTC(),   //nolint:gosec // G115: as above
+					Start:    time.Unix(0, int64(s.GetStartTimeUnixNano())).UTC(),
+					End:      time.Unix(0, int64(s.GetEndTimeUnixNano())).UTC(),
 				}
 				for _, l := range s.GetLinks() {
 					one.Links = append(one.Links, Link{hex.EncodeToString(l.GetTraceId()), hex.EncodeToString(l.GetSpanId())})
