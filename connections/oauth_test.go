@@ -240,11 +240,11 @@ func TestWhatComesBackHasToFitWhatWasBegun(t *testing.T) {
 		require.Empty(t, a.asked())
 
 		// The code of somebody else's browser does not fit the verifier.
-		mine, theirs := begin(), url.Values{}
+		mine := begin()
 		other := b.oauth(t, a, "authorization_code")
 		began, err := b.Authorize(t.Context(), b.ws, other.ID, callback)
 		require.NoError(t, err)
-		theirs = a.agree(t, began.URL)
+		theirs := a.agree(t, began.URL)
 		_, err = b.Return(t.Context(), mine.Get("state"), theirs.Get("code"), "")
 		require.ErrorContains(t, err, "invalid_grant")
 		require.NotContains(t, err.Error(), clientSecret)

@@ -59,9 +59,7 @@ func (op *operation) request(ctx context.Context, server string, raw json.RawMes
 		case "header":
 			headers[p.Name] = p.simple(v, plain)
 		case "cookie":
-			for _, pair := range p.inQuery(v) {
-				cookies = append(cookies, pair)
-			}
+			cookies = append(cookies, p.inQuery(v)...)
 		}
 	}
 	address := server + path
