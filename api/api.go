@@ -107,6 +107,9 @@ type Config struct {
 	// TrustedProxies are the addresses and networks whose X-Forwarded-For and
 	// X-Forwarded-Proto are believed. Default: none.
 	TrustedProxies []string
+	// PublicURL is where others reach this server, without a slash at its end. Default:
+	// the address of the request at hand.
+	PublicURL string
 	// SessionKey signs the sessions of people who log in; processes that serve the
 	// same people share one of at least 32 bytes. Default: a random one, so that
 	// sessions end with the process.
@@ -255,6 +258,8 @@ func (a *API) assemble() error {
 	a.app.Post(base+"/triggers", a.noteOrigin)
 	a.app.Post(base+"/connections/:id/authorize", a.noteOrigin)
 	a.app.Post(hooksPath+":token", a.receiveHook)
+	a.app.Get(ApprovalsPath+":token", a.showApproval)
+	a.app.Post(ApprovalsPath+":token", a.decideApproval)
 	a.app.Add(fiber.MethodGet, oauthPath, a.returnFromOAuth) // and not HEAD: it counts once
 	a.huma, a.table = h, map[string]route{}
 	for _, r := range a.routes() {

@@ -31,11 +31,15 @@ type originKey struct{}
 
 // noteOrigin remembers the address a request came to, for answers that name one.
 func (a *API) noteOrigin(c *fiber.Ctx) error {
-	scheme := "http://"
-	if a.secure(c) {
-		scheme = "https://"
+	origin := a.cfg.PublicURL
+	if origin == "" {
+		scheme := "http://"
+		if a.secure(c) {
+			scheme = "https://"
+		}
+		origin = scheme + string(c.Request().Host())
 	}
-	c.SetUserContext(context.WithValue(c.UserContext(), originKey{}, scheme+string(c.Request().Host())))
+	c.SetUserContext(context.WithValue(c.UserContext(), originKey{}, origin))
 	return c.Next()
 }
 

@@ -224,7 +224,7 @@ func TestNoAddressIsOpenThatIsNotMeantToBe(t *testing.T) {
 	b := setup(t, storetest.SQLite(t), options{deps: withMonitoring})
 	open := map[string]bool{
 		"/livez": true, "/readyz": true, "/version": true, "/metrics": true, "/openapi.json": true, "/docs": true, "/assets/:name": true,
-		"/login": true, "/logout": true, "/": true, hooksPath + ":token": true,
+		"/login": true, "/logout": true, "/": true, hooksPath + ":token": true, ApprovalsPath + ":token": true, oauthPath: true,
 	}
 	for _, r := range b.api.App().GetRoutes(true) {
 		path := regexp.MustCompile(`:\w+`).ReplaceAllString(r.Path, "x")

@@ -104,7 +104,12 @@ func (a *API) decide(ctx context.Context, in *decideRequest, approved bool) (*ru
 	if in.Body != nil {
 		d.Comment, d.Data = in.Body.Comment, orNil(in.Body.Data)
 	}
-	r, err := a.engine.Decide(ctx, ref, in.Step, d)
+	return a.answerStep(ctx, ref, in.Step, d)
+}
+
+// answerStep brings a person's decision to a step, whichever way it came.
+func (a *API) answerStep(ctx context.Context, ref store.RunRef, step string, d engine.Decision) (*runAnswer, error) {
+	r, err := a.engine.Decide(ctx, ref, step, d)
 	if err != nil {
 		return nil, under(err, "body")
 	}

@@ -118,7 +118,7 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 	require.NoError(t, err)
 	b.bus, err = bus.New(bus.Deps{
 		Store: s, Engine: b.engine, Clock: clock.System{}, Jobs: b, Seal: ring, Egress: guarded, Log: testkit.Logger(t),
-	}, bus.Config{})
+	}, bus.Config{LinkFunc: func(token string) string { return "https://flows.example" + ApprovalsPath + token }})
 	require.NoError(t, err)
 	b.connections, err = connections.New(connections.Deps{
 		Store: s, Connectors: catalogue, Seal: ring, Egress: guarded, Log: testkit.Logger(t),

@@ -21,6 +21,7 @@ type Bus interface {
 	Install(ctx context.Context, ws models.WorkspaceID, w *models.Workflow, v *models.Version, triggers []*models.Trigger) ([]*bus.Created, error)
 	UpdateTrigger(ctx context.Context, ws models.WorkspaceID, id models.TriggerID, fn func(*models.Trigger) error) (*models.Trigger, error)
 	TestTrigger(ctx context.Context, ws models.WorkspaceID, id models.TriggerID, e *models.Event) (*bus.Trial, error)
+	ReadLink(token string) (*bus.Question, error)
 	Hooks
 }
 

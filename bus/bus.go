@@ -56,6 +56,9 @@ type Config struct {
 	// Default 32.
 	Parallel int
 	Webhooks WebhookConfig
+	// LinkFunc gives the address at which the token of an approval is shown to a person,
+	// or nothing where that is not known. Nil: it never is.
+	LinkFunc func(token string) string
 }
 
 // Bus brings events to triggers. It may be used concurrently, and any number of

@@ -264,7 +264,9 @@ func (m *matching) weigh(ctx context.Context, c *candidate) error {
 		c.key, reason, err = c.when.dedupeKey(ctx, vars)
 	}
 	if ok && reason == "" && err == nil {
-		c.payload, reason, err = c.when.input(ctx, vars, c.occasion.Event)
+		token, address := m.bus.link(c.occasion.Event)
+		c.payload, reason, err = c.when.input(ctx, withLink(vars, address), c.occasion.Event)
+		reason = unlinked(reason, token)
 	}
 	if reason != "" {
 		c.ignore(reason)

@@ -51,12 +51,12 @@ type envelope struct {
 const bodyTime = "2006-01-02T15:04:05.000000Z"
 
 // webhookBody is the same for every attempt.
-func webhookBody(e *models.Event) ([]byte, error) {
+func webhookBody(e *models.Event, link string) ([]byte, error) {
 	at := e.OccurredAt.UTC().Format(bodyTime)
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	err := enc.Encode(envelope{ID: e.ID, Type: e.Type, Company: e.WorkspaceID, OccurredAt: at, Data: e.Data, Timestamp: at})
+	err := enc.Encode(envelope{ID: e.ID, Type: e.Type, Company: e.WorkspaceID, OccurredAt: at, Data: linked(e.Data, link), Timestamp: at})
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
@@ -83,7 +83,8 @@ func (b *Bus) send(ctx context.Context, s *Sending) attempt {
 	// comes soon, and no further than is kept.
 	hurry := time.AfterFunc(snippetPatience, cancel)
 	defer hurry.Stop()
-	got.snippet = snippet(resp.Body)
+	token, _ := b.link(s.event)
+	got.snippet = unlinked(snippet(resp.Body), token) // an address may repeat what it was sent
 	_ = resp.Body.Close()
 	return got
 }
@@ -97,7 +98,8 @@ func (b *Bus) request(ctx context.Context, s *Sending) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := webhookBody(s.event)
+	_, link := b.link(s.event)
+	body, err := webhookBody(s.event, link)
 	if err != nil {
 		return nil, err
 	}

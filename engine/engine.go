@@ -179,6 +179,9 @@ type Decision struct {
 	Comment  string
 	Data     json.RawMessage
 	By       string // who decided, for the log: a key's prefix
+	// Attempt is the question that is answered, as the event that asked it numbers it.
+	// Nil: whatever the step asks.
+	Attempt *int
 }
 
 // Signal is an event that wakes a wait for it.

@@ -36,6 +36,7 @@ type lifecycle struct {
 	Prompt    string          `json:"prompt,omitempty"`
 	Assignees []string        `json:"assignees,omitempty"`
 	Timeout   *time.Time      `json:"timeout,omitempty"` // when it is over unanswered
+	Attempt   int             `json:"attempt,omitempty"` // that asks whether to do it again
 	Decision  string          `json:"decision,omitempty"`
 	Comment   string          `json:"comment,omitempty"`
 	Data      json.RawMessage `json:"data,omitempty"`

@@ -174,6 +174,9 @@ func (w *walk) decide(h decided) error {
 	if err != nil || row == nil {
 		return err
 	}
+	if h.decision.Attempt != nil && *h.decision.Attempt != asks(n, row) {
+		return w.refuse("the step asks something else by now")
+	}
 	if n.def.Type.Executed() && !awaits(row) {
 		return w.answerUnknown(n, w.change(row), h.decision)
 	}
@@ -214,6 +217,9 @@ func (w *walk) decide(h decided) error {
 	return nil
 }
 
+// doAgain is what ask asks.
+const doAgain = "Do it again? "
+
 // ask lets a person decide whether an attempt is made again whose effect may have
 // happened. It holds no worker meanwhile and has no end of its own.
 func (w *walk) ask(row *models.Step, failure *models.StepError) {
@@ -221,7 +227,33 @@ func (w *walk) ask(row *models.Step, failure *models.StepError) {
 	w.run().WaitingSteps++
 	row.Status, row.Error, row.AttendAt, row.LeaseToken, row.WorkerID = models.StepWaiting, failure, nil, "", ""
 	w.log(models.EventStepWaiting, row, map[string]any{"kind": "approval", "attempt": row.Attempt, "error": failure})
-	w.tell(models.FlowApprovalRequested, row, lifecycle{Prompt: "Do it again? " + failure.Message, Error: failure})
+	w.tell(models.FlowApprovalRequested, row, lifecycle{Prompt: doAgain + failure.Message, Error: failure, Attempt: row.Attempt})
+}
+
+// asks numbers the questions of a step: a wait has one, and an attempt may ask whether
+// it is to be made again.
+func asks(n *node, row *models.Step) int {
+	if n.def.Type.Executed() {
+		return row.Attempt
+	}
+	return 0
+}
+
+// Asked tells what a step asks a person, if it waits for an answer to its question of
+// that number.
+func Asked(def *models.GraphStep, row *models.Step, attempt int) (prompt string, waits bool) {
+	switch {
+	case row.Status != models.StepWaiting:
+		return "", false
+	case def.Type.Executed():
+		if row.Error == nil || awaits(row) || row.Attempt != attempt {
+			return "", false
+		}
+		return doAgain + row.Error.Message, true
+	case def.Approval == nil || attempt != 0:
+		return "", false
+	}
+	return def.Approval.Prompt, true
 }
 
 // answerUnknown follows a person's answer to what ask has asked.

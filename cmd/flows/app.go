@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynqmon"
@@ -83,6 +84,8 @@ type app struct {
 	limits      *limits.Limiter      // 7: holds steps back; nil without a worker
 	worker      *worker.Worker       // 8: does steps; nil without the role
 	server      server               // 9: HTTP
+
+	listening atomic.Pointer[string] // the address of HTTP, once it is served
 
 	monitoring *asynqmon.HTTPHandler // the queue's pages; nil without the API
 
@@ -328,12 +331,14 @@ func (a *app) start(loops context.Context, failed chan<- error, ready func(url s
 	if err != nil {
 		return fmt.Errorf("HTTP cannot be served on %q: %w", a.cfg.HTTPAddr, listenCause(err))
 	}
+	url := urlOf(l.Addr())
+	a.listening.Store(&url)
 	go func() {
 		if err := a.server.Listen(l); err != nil {
 			failed <- fmt.Errorf("HTTP is served no longer: %w", err)
 		}
 	}()
-	return ready(urlOf(l.Addr()))
+	return ready(url)
 }
 
 // listenCause leaves out the address, which the caller names.

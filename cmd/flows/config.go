@@ -34,6 +34,7 @@ type config struct {
 	AllowPrivate      *bool        // nil: the command's own default
 	APIKey            string       // of a client
 	APIBase           string       // of a client
+	PublicURL         string       // of the API; empty: not known
 	RateLimit         int          // requests a minute and key
 	AllowStdioMCP     bool
 	Path              string // where programs are found, for those servers
@@ -167,6 +168,11 @@ var settings = append([]setting{
 		name: "FLOWS_MAX_OUTPUT", initial: "1MiB", allowed: "a size from 1KiB to 64MiB, such as 512KiB",
 		does:     "how large the output of a step may be",
 		parseSet: func(c *config, v string) error { return size(&c.MaxOutput, v, 1<<10, 64<<20) },
+	},
+	{
+		name: "FLOWS_PUBLIC_URL", allowed: "the address of a server, http://… or https://…",
+		does:     "where people and other sides reach the API; without it events carry no links to approvals (flows dev takes its own address)",
+		parseSet: func(c *config, v string) error { return serverAddress(&c.PublicURL, v) },
 	},
 	{
 		name: "TENEX_API_KEY", allowed: "an API key, tnx_…", does: "the key that clients such as flows mcp work with", secret: true,

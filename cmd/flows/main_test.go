@@ -23,7 +23,7 @@ func TestVersionAndSettingsPrintJSON(t *testing.T) {
 		require.NotEmpty(t, s["does"], s["name"])
 		require.NotEmpty(t, s["allowed"], s["name"])
 		ours, headers := !strings.HasPrefix(s["name"], "OTEL_"), strings.HasSuffix(s["name"], "_HEADERS")
-		secret := headers || ours && (strings.HasSuffix(s["name"], "_URL") || strings.HasSuffix(s["name"], "_KEY"))
+		secret := headers || ours && (strings.HasSuffix(s["name"], "_URL") && s["name"] != "FLOWS_PUBLIC_URL" || strings.HasSuffix(s["name"], "_KEY"))
 		require.Equal(t, secret, s["file"] != "", s["name"])
 	}
 }

@@ -252,4 +252,3 @@ func TestHelpNamesEveryCommandForClients(t *testing.T) {
 		require.Regexp(t, `(?m)^  `+regexp.QuoteMeta(name), out)
 	}
 }
-

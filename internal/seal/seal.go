@@ -10,6 +10,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -37,8 +38,9 @@ var (
 type Ring struct{ keys []key }
 
 type key struct {
-	id  [idSize]byte
-	box cipher.AEAD
+	id   [idSize]byte
+	box  cipher.AEAD
+	sign []byte // tokens
 }
 
 // New makes a Ring of keys of KeySize random bytes, the one to seal under first.
@@ -76,7 +78,10 @@ func newKey(secret []byte) (k key, err error) {
 	if err != nil {
 		return k, fmt.Errorf("seal: %w", err)
 	}
-	k.box, err = cipher.NewGCMWithRandomNonce(block)
+	if k.box, err = cipher.NewGCMWithRandomNonce(block); err != nil {
+		return k, err
+	}
+	k.sign, err = hkdf.Key(sha256.New, secret, nil, "flows seal token", KeySize)
 	return k, err
 }
 
@@ -113,6 +118,29 @@ func (r *Ring) Open(sealed []byte, owner ...string) ([]byte, error) {
 // writes it anyway may seal it again.
 func (r *Ring) Stale(sealed []byte) bool {
 	return len(sealed) < head || !bytes.Equal(r.keys[0].id[:], sealed[1:head])
+}
+
+// TokenSize is the length of what Token gives.
+const TokenSize = sha256.Size
+
+// Token proves that whoever shows it was given the parts by a holder of the ring. It
+// is the same for the same parts, so it need not be kept anywhere.
+func (r *Ring) Token(parts ...string) []byte { return r.keys[0].token(parts) }
+
+// Check tells whether a token is that of the parts, under any key of the ring. How
+// long it takes says nothing about the token.
+func (r *Ring) Check(token []byte, parts ...string) bool {
+	ok := false
+	for _, k := range r.keys {
+		ok = hmac.Equal(token, k.token(parts)) || ok
+	}
+	return ok
+}
+
+func (k key) token(parts []string) []byte {
+	mac := hmac.New(sha256.New, k.sign)
+	mac.Write(bind(nil, parts))
+	return mac.Sum(nil)
 }
 
 // bind is what is authenticated beside the secret. Lengths keep the parts apart.

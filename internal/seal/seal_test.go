@@ -93,3 +93,26 @@ func TestNewRefusesWhatIsNoKey(t *testing.T) {
 	require.ErrorContains(t, err, "key 2 has 6 bytes")
 	require.NotContains(t, err.Error(), "s3cret")
 }
+
+func TestTokensProveTheirParts(t *testing.T) {
+	t.Parallel()
+	older, newer := ring(t, keyOf(1)), ring(t, keyOf(2), keyOf(1))
+	token := older.Token("link", "run_1")
+	require.Len(t, token, seal.TokenSize)
+	require.Equal(t, token, older.Token("link", "run_1"), "it need not be kept")
+	require.True(t, older.Check(token, "link", "run_1"))
+	require.True(t, newer.Check(token, "link", "run_1"), "older keys count")
+	require.False(t, ring(t, keyOf(2)).Check(token, "link", "run_1"))
+	require.NotEqual(t, token, newer.Token("link", "run_1"))
+	require.False(t, older.Check(newer.Token("link", "run_1"), "link", "run_1"))
+	for _, parts := range [][]string{{"link", "run_2"}, {"linkrun_1"}, {"link"}, {"link", "run_1", ""}, {"lin", "krun_1"}, {}} {
+		require.False(t, older.Check(token, parts...), parts)
+	}
+	for i := range token {
+		changed := bytes.Clone(token)
+		changed[i] ^= 1
+		require.False(t, older.Check(changed, "link", "run_1"), "byte %d", i)
+	}
+	require.False(t, older.Check(nil, "link", "run_1"))
+	require.False(t, older.Check(token[:16], "link", "run_1"))
+}
