@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -114,6 +115,11 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	}
 	if withURL, ok := errors.AsType[*url.Error](err); ok {
 		err = withURL.Err
+	}
+	// net/http has no type for it, and its text holds the whole header, in which the
+	// other side may repeat what it was sent.
+	if strings.HasPrefix(err.Error(), "failed to parse Location header") {
+		err = ErrBadRedirect
 	}
 	return nil, err
 }

@@ -66,6 +66,11 @@ func disguised(host string) bool {
 	if strings.Contains(host, ":") {
 		return true
 	}
+	// Names come here in their ASCII form. What is left in another one is none, and what a
+	// resolver of the system makes of it nobody knows.
+	if strings.ContainsFunc(host, func(r rune) bool { return !nameRune(r) }) {
+		return true
+	}
 	last := strings.TrimRight(host, ".")
 	last = last[strings.LastIndexByte(last, '.')+1:]
 	if hex, ok := strings.CutPrefix(strings.ToLower(last), "0x"); ok {
@@ -73,6 +78,11 @@ func disguised(host string) bool {
 		return err == nil
 	}
 	return last == "" || strings.Trim(last, "0123456789") == ""
+}
+
+// nameRune tells whether names of hosts are written with r.
+func nameRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_'
 }
 
 // ParseURL reads an address that somebody wrote and says, in words fit for them,

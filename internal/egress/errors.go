@@ -8,6 +8,9 @@ import (
 // ErrTooManyRedirects is returned when a server keeps redirecting.
 var ErrTooManyRedirects = errors.New("too many redirects")
 
+// ErrBadRedirect is returned when a server redirects to what is no address.
+var ErrBadRedirect = errors.New("the answer redirects to something that is not an address")
+
 // BlockedError says that a request was refused before anything was sent. Its
 // text is safe to show: it names the rule, never the address a name resolved to.
 type BlockedError struct{ reason string }

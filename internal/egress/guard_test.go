@@ -29,6 +29,11 @@ var forbidden = []string{
 	"http://0x/", "http://4294967296/", "http://18446744073709551617/",
 	// wide digits and dots that IDNA folds to plain ones
 	"http://１２７.０.０.１/", "http://127。0。0。1/", "http://①②⑦.⓪.⓪.①/", "http://２１３０７０６４３３/", "http://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ/",
+	"http://127．0．0．1/", "http://127｡0｡0｡1/", "http://١٢٧.٠.٠.١/", "http://𝟭𝟮𝟳.𝟬.𝟬.𝟭/", "http://¹²⁷.⁰.⁰.¹/",
+	"http://local\u00adhost/", "http://local\u200bhost/", "http://127.0.0.1\u200b/", "http://127.0.0\u2024\u0031/",
+	// written with percent signs, backslashes and what stands for the end of a host elsewhere
+	"http://127%2e0%2e0%2e1/", "http://%6c%6f%63%61%6c%68%6f%73%74/", "http://127.0.0.1%00/", "http://127.0.0.1%20/", "http://example.com%2f@127.0.0.1/",
+	`http://example.com\@127.0.0.1/`, `http://127.0.0.1\.example.com/`, "http://127.0.0.1;example.com/",
 	// unspecified and "this network"
 	"http://0.0.0.0/", "http://0/", "http://0.1.2.3/", "http://[::]/", "http://[::0]:9000/", "http://00/",
 	// private
@@ -41,6 +46,9 @@ var forbidden = []string{
 	"http://[::ffff:127.0.0.1]/", "http://[::ffff:7f00:1]/", "http://[::ffff:10.0.0.1]/", "http://[::ffff:169.254.169.254]/",
 	"http://[0:0:0:0:0:ffff:a9fe:a9fe]/", "http://[::127.0.0.1]/", "http://[::7f00:1]/", "http://[::ffff:0:127.0.0.1]/",
 	"http://[64:ff9b::127.0.0.1]/", "http://[64:ff9b::7f00:1]/", "http://[64:ff9b::a9fe:a9fe]/", "http://[64:ff9b:1::10.0.0.1]/",
+	"http://[::ffff:127.0.0.1%25lo]/", "http://[::1%25lo]/", "http://[0:0:0:0:0:ffff:127.0.0.1]/", "http://[::FFFF:7F00:0001]/", "http://[::ffff:0x7f.0.0.1]/",
+	"http://[::ffff:0177.0.0.1]/", "http://[::ffff:2130706433]/", "http://[fe80::5efe:127.0.0.1]/", "http://[64:ff9b::0a00:0001]/", "http://[64:ff9b:1:fffe::7f00:1]/",
+	"http://[2002:a00:1::1]/", "http://[2002:c0a8:101::]/", "http://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/", "http://[127.0.0.1]/", "http://[localhost]/",
 	"http://[2002:7f00:1::]/", "http://[2002:a9fe:a9fe::1]/", "http://[2001:0:7f00:1::]/",
 	// shared, test, benchmark, relay, reserved, multicast, broadcast
 	"http://100.64.0.1/", "http://100.127.255.255/", "http://192.0.0.1/", "http://192.0.0.170/", "http://192.0.2.1/",
@@ -54,7 +62,7 @@ var forbidden = []string{
 	"data:text/plain,hi", "javascript:alert(1)", "//127.0.0.1/", "127.0.0.1", "",
 	// names that resolve to forbidden addresses
 	"http://loopback.test/", "http://loopback.test./", "http://private.test/", "http://metadata.test/", "http://six.test/",
-	"http://mapped.test/", "http://nat64.test/", "http://both.test/", "http://foo.localhost/",
+	"http://mapped.test/", "http://nat64.test/", "http://both.test/", "http://six-to-four.test/", "http://nothing.test/", "http://LOOPBACK.TEST./", "http://foo.localhost/",
 	// forms that are no address at all
 	"http:///path", "http://:80/", "http://.../", "http://[::1/", "http://127.0.0.1%2f@example.com/", "http://exa mple.com/",
 	"http://%31%32%37.0.0.1/", "http://example.com\r\nhost:127.0.0.1/",
@@ -62,17 +70,19 @@ var forbidden = []string{
 
 func TestForbiddenAddressesAreNeverDialled(t *testing.T) {
 	t.Parallel()
-	require.GreaterOrEqual(t, len(forbidden), 60)
+	require.GreaterOrEqual(t, len(forbidden), 150)
 	dns := serveDNS(t, map[string]func() []string{
-		"loopback.test.": always("127.0.0.1"),
-		"private.test.":  always("10.1.2.3"),
-		"metadata.test.": always("169.254.169.254"),
-		"six.test.":      always("::1"),
-		"mapped.test.":   always("::ffff:192.168.0.1"),
-		"nat64.test.":    always("64:ff9b::a00:1"),
-		"both.test.":     always("10.0.0.1", "fd00::1"),
-		"foo.localhost.": always("127.0.0.1"),
-		"localhost.":     always("127.0.0.1"),
+		"loopback.test.":    always("127.0.0.1"),
+		"private.test.":     always("10.1.2.3"),
+		"metadata.test.":    always("169.254.169.254"),
+		"six.test.":         always("::1"),
+		"mapped.test.":      always("::ffff:192.168.0.1"),
+		"nat64.test.":       always("64:ff9b::a00:1"),
+		"both.test.":        always("10.0.0.1", "fd00::1"),
+		"foo.localhost.":    always("127.0.0.1"),
+		"six-to-four.test.": always("2002:7f00:1::1"),
+		"nothing.test.":     always("0.0.0.0"),
+		"localhost.":        always("127.0.0.1"),
 	})
 	c := newClient(t, Config{Resolver: dns, ConnectTimeout: 2 * time.Second})
 
@@ -108,7 +118,7 @@ func TestPublicAddressesPassTheGuard(t *testing.T) {
 		}
 		require.NoError(t, d.net.Control(network, address, nil), address)
 	}
-	for _, host := range []string{"example.com", "example.com.", "1.example", "0x.example", "a1", "x0x7f", "3com.net", "1.1.1.1", "2606:4700::1111"} {
+	for _, host := range []string{"example.com", "example.com.", "1.example", "0x.example", "a1", "x0x7f", "3com.net", "1.1.1.1", "2606:4700::1111", "my_host.example", "xn--bcher-kva.example", "fe80::1%lo"} {
 		require.False(t, disguised(host), host)
 	}
 }
@@ -140,6 +150,56 @@ func TestANameThatChangesItsAddressIsStillRefused(t *testing.T) {
 	var blocked *BlockedError
 	require.ErrorAs(t, err, &blocked)
 	require.Zero(t, reached.Load())
+}
+
+func TestEveryAddressOfANameIsJudged(t *testing.T) {
+	t.Parallel()
+	var reached atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
+	t.Cleanup(srv.Close)
+	_, port, err := net.SplitHostPort(srv.Listener.Addr().String())
+	require.NoError(t, err)
+	// The first address is allowed and nobody listens there; the second is not, and
+	// somebody does.
+	dns := serveDNS(t, map[string]func() []string{"two.test.": always("127.0.0.9", "127.0.0.1")})
+	c := newClient(t, Config{Resolver: dns, ConnectTimeout: 2 * time.Second, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}})
+	_, err = get(t, c, "http://two.test:"+port+"/")
+	require.Error(t, err)
+	require.Zero(t, reached.Load())
+}
+
+// redirected are places that a server must not be able to send a request to.
+var redirected = []string{
+	"http://10.0.0.1/", "http://192.168.0.1/", "http://169.254.169.254/latest/meta-data/", "http://127.0.0.2/", "http://0.0.0.0/",
+	"http://2130706434/", "http://0x7f.2/", "http://0177.0.0.2/", "http://127.2/", "http://127.0.0.2./", "http://127。0。0。2/", "//10.0.0.1/",
+	"http://[::1]/", "http://[fd00:ec2::254]/", "http://[64:ff9b::a9fe:a9fe]/", "http://[2002:a00:1::1]/", "http://[::ffff:10.0.0.1]/", "http://[fe80::1%25lo]/",
+	"http://private.test/", "http://metadata.test/", "http://six.test/", "http://rebind.test/",
+	"http://example.com@10.0.0.1/", "file:///etc/passwd", "gopher://10.0.0.1/", `http://example.com\@10.0.0.1/`,
+}
+
+func TestRedirectsToForbiddenPlacesAreRefused(t *testing.T) {
+	t.Parallel()
+	dns := serveDNS(t, map[string]func() []string{
+		"private.test.": always("10.1.2.3"), "metadata.test.": always("169.254.169.254"), "six.test.": always("::1"), "rebind.test.": always("127.0.0.3"),
+	})
+	c := newClient(t, Config{Resolver: dns, ConnectTimeout: 2 * time.Second, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
+	for _, status := range []int{http.StatusFound, http.StatusTemporaryRedirect} {
+		for _, place := range redirected {
+			t.Run(place, func(t *testing.T) {
+				t.Parallel()
+				srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Location", place)
+					w.WriteHeader(status)
+				}))
+				t.Cleanup(srv.Close)
+				_, err := get(t, c, srv.URL)
+				require.Error(t, err)
+				for _, secret := range []string{"10.", "169.254", "::1", "dial", "lookup", "passwd"} {
+					require.NotContains(t, err.Error(), secret)
+				}
+			})
+		}
+	}
 }
 
 func TestAllowedNetworksOpenNothingElse(t *testing.T) {
