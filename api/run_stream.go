@@ -111,10 +111,10 @@ func preferredWait(header string) time.Duration {
 	return 0
 }
 
-// awaitEnd waits for the run to end and answers with it, or leaves the answer as
-// it is when the time is over.
-func (a *API) awaitEnd(ctx context.Context, c *fiber.Ctx, ref store.RunRef, wait time.Duration) {
-	ctx, stop := context.WithTimeout(ctx, wait)
+// awaitEnd waits for the run to end and answers with it. When the time is over the
+// answer is still that it was accepted, with the run as it is then.
+func (a *API) awaitEnd(request context.Context, c *fiber.Ctx, ref store.RunRef, wait time.Duration) {
+	ctx, stop := context.WithTimeout(request, wait)
 	defer stop()
 	ended, leave := a.feeds.hub.WatchEnd(ref)
 	defer leave()
@@ -124,23 +124,29 @@ func (a *API) awaitEnd(ctx context.Context, c *fiber.Ctx, ref store.RunRef, wait
 	var run *models.Run
 	var err error
 	for err == nil && (run == nil || !run.Status.Ended()) {
+		over := false
 		select {
 		case <-ctx.Done():
-			return
+			over = true
 		case <-closing:
 			return
 		case <-ended:
 		case <-look.C:
 		}
-		run, err = a.store.For(ref.Workspace).Run(ctx, ref.Run)
+		run, err = a.store.For(ref.Workspace).Run(request, ref.Run)
+		if over {
+			break
+		}
 	}
 	if err != nil {
 		return // the run was accepted, and that is still true
 	}
-	out, err := a.wholeRun(context.WithoutCancel(ctx), run)
+	out, err := a.wholeRun(request, run)
 	if err != nil {
 		return
 	}
-	c.Status(http.StatusOK)
+	if run.Status.Ended() {
+		c.Status(http.StatusOK)
+	}
 	c.Response().SetBodyRaw(mustJSON(out))
 }

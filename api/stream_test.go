@@ -312,6 +312,7 @@ func TestTriggeringCanStreamOrWait(t *testing.T) {
 		open := b.call(t, "POST", "/workflows/"+slow+"/trigger", "", "Prefer", "wait=1")
 		require.Equal(t, 202, open.status)
 		require.GreaterOrEqual(t, time.Since(began), time.Second)
+		require.Equal(t, "waiting", open.str(t, "status"), "as it is when the time is over")
 
 		var wg sync.WaitGroup
 		var released answer

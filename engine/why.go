@@ -108,7 +108,7 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 	case models.StepQueued:
 		on.Kind, on.Detail = "queue", "a free worker"
 		if row.Reason != "" && row.DueAt != nil {
-			on.Kind, on.Until, on.Detail = "limit", row.DueAt, row.Reason
+			on.Kind, on.Until, on.Detail = "limit", row.DueAt, "its turn: "+row.Reason
 			break
 		}
 		if row.Attempt > 1 && row.Error != nil && row.DueAt != nil {
