@@ -29,6 +29,7 @@ func TestARunHasExactlyTheFieldsOfTheContract(t *testing.T) {
 		require.Equal(t, map[string]any{
 			"workflow_id": wf, "workflow_version": 1.0, "status": "waiting", "trigger": map[string]any{"type": "manual", "id": nil, "event_id": nil},
 			"payload": map[string]any{"a": 1.0}, "output": nil, "error": nil, "rerun_of": nil, "metadata": map[string]any{"team": "sales"}, "finished_at": nil,
+			"usage": nil,
 		}, r)
 		row := b.call(t, "GET", "/runs", "").get(t, "items.0").(map[string]any)
 		require.NotContains(t, row, "payload")

@@ -136,8 +136,11 @@ var settings = append([]setting{
 		name: "FLOWS_WORKSPACE_RATE", initial: "0", allowed: "a number from 1 to 10000000, or 0 for any number",
 		does: "steps of one workspace that may begin in a minute in all processes together",
 		parseSet: func(c *config, v string) error {
-			c.WorkspaceLimit.Per = time.Minute
-			return number(&c.WorkspaceLimit.Count, v, 0, 10_000_000)
+			err := number(&c.WorkspaceLimit.Count, v, 0, 10_000_000)
+			if c.WorkspaceLimit.Count > 0 {
+				c.WorkspaceLimit.Per = time.Minute
+			}
+			return err
 		},
 	},
 	{

@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/10ex/flows/internal/limits"
 	"github.com/10ex/flows/internal/trace"
 )
 
@@ -31,7 +30,7 @@ func TestConfigDefaults(t *testing.T) {
 	c, err := readConfig(envOf(nil, nil))
 	require.NoError(t, err)
 	require.Equal(t, config{
-		DatabaseConns: 10, Concurrency: 100, RateLimit: 1000, MaxBody: 1 << 20, MaxOutput: 1 << 20, Drain: 25 * time.Second, WorkspaceLimit: limits.Limit{Per: time.Minute},
+		DatabaseConns: 10, Concurrency: 100, RateLimit: 1000, MaxBody: 1 << 20, MaxOutput: 1 << 20, Drain: 25 * time.Second,
 		APIBase:        "http://127.0.0.1:8080",
 		WebhookRetries: []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second},
 		Tracing: tracing{
