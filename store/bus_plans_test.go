@@ -173,8 +173,12 @@ func TestMatchingReadsWhatItMatches(t *testing.T) {
 			_, err := s.DB().ExecContext(ctx, "ANALYZE events")
 			require.NoError(t, err)
 		}
+		many := 5000
+		if s.Embedded() {
+			many = 200 // its plans follow from the statement alone
+		}
 		for range 2 {
-			look(fill(a, 5000)[2000:2032])
+			look(fill(a, many)[100:132])
 			if !s.Embedded() {
 				_, err := s.DB().ExecContext(ctx, "ANALYZE events")
 				require.NoError(t, err)
