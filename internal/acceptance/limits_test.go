@@ -96,7 +96,8 @@ func TestAllWorkersLeaveAServerAloneThatAsksForIt(t *testing.T) {
 			} `json:"waiting_on"`
 		}
 		require.NoError(t, f.want(http.StatusOK, "GET", "/runs/"+listed.Items[0].ID+"/why", nil, &why))
-		if len(why.WaitingOn) > 0 { // unless the machine was so slow that the rest is over
+		if f.number(t, `SELECT count(*) FROM steps AS s JOIN runs AS r ON r.id = s.run_id WHERE r.workflow_id = $1 AND s.status = 'queued' AND s.reason <> ''`, wf) == more {
+			// Else the machine was so slow that the rest is over.
 			require.Equal(t, "limit", why.WaitingOn[0].Kind, why.Summary)
 			require.Contains(t, why.WaitingOn[0].Detail, "asked to be left alone")
 		}
@@ -176,7 +177,7 @@ func TestABusyWorkspaceHoldsUpNoOther(t *testing.T) {
 	t.Logf("steps of nine workspaces begin after, before: %s", before)
 	t.Logf("steps of nine workspaces begin after, during: %s; of %d steps of the tenth %d still wait", during, flood, left)
 	require.Positive(t, left, "the flood must last for as long as is measured")
-	floor := time.Duration(sized(250, 50)) * time.Millisecond // what is asked for on a machine that does nothing else
+	floor := time.Duration(sized(500, 50)) * time.Millisecond // what is asked for on a machine that does nothing else
 	require.LessOrEqual(t, during.at(50), max(2*before.at(50), floor))
 	require.LessOrEqual(t, during.at(99), max(2*before.at(99), 4*floor))
 	f.settle(t, busy)
