@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 // an error, and a row of waits says for which run. That row stays until the step has
 // ended with the run, or until the run was cancelled because the step did not wait any
 // longer: so nobody who is cancelled leaves behind what only they wanted.
+//
+// Items of a step over a list wait each for its own run, and the step waits when nothing
+// but such items is left of those that have begun.
 
 const (
 	// awaitedType is the event type of waits for the end of a run.
@@ -59,7 +63,25 @@ func awaitedBy(w *models.Wait) models.RunID {
 	return models.RunID(run)
 }
 
-// awaits tells whether a step waits for the end of a run.
+// waitPlace names a step in a row of waits, as tasks do: an item of a list stands behind
+// a colon, which ids of steps have none of.
+func waitPlace(k stepKey) string {
+	if k.iteration == models.NoIteration {
+		return k.id
+	}
+	return k.id + ":" + strconv.Itoa(k.iteration)
+}
+
+// placeOf is what a wait's place names.
+func placeOf(w *models.Wait) stepKey {
+	id, item, ok := strings.Cut(w.StepID, ":")
+	if n, err := strconv.Atoi(item); ok && err == nil {
+		return stepKey{id, n}
+	}
+	return theStep(id)
+}
+
+// awaits tells whether a step waits for the end of a run, or of several.
 func awaits(row *models.Step) bool {
 	return row.Type.Executed() && row.Status == models.StepWaiting && row.Error == nil
 }
@@ -67,37 +89,69 @@ func awaits(row *models.Step) bool {
 // await has a step wait for the end of a run, which holds no worker. What is known of
 // that run is its output until then.
 func (w *walk) await(n *node, row *models.Step, h stepFinished) error {
-	w.run().ActiveSteps--
+	const halted = "the run failed before the step ended"
 	look := w.now.Add(w.rules.redeliver)
 	w.plan.newWaits = append(w.plan.newWaits, &models.Wait{
-		WorkspaceID: row.WorkspaceID, RunID: row.RunID, StepID: row.StepID, EventType: awaitedType,
+		WorkspaceID: row.WorkspaceID, RunID: row.RunID, StepID: waitPlace(keyOf(row)), EventType: awaitedType,
 		MatchKey: awaitedPrefix + string(h.await), OpenedAt: w.now, AttendAt: &look,
 	})
-	if w.readRun().Halted { // nothing new begins: the wait is there to have the other run cancelled
-		w.cancelRow(row, "the run failed before the step ended")
-		return nil
+	// Where nothing new begins the wait is there to have the other run cancelled.
+	parent := &models.Step{}
+	if row.Iteration == models.NoIteration {
+		w.run().ActiveSteps--
+		if w.readRun().Halted {
+			w.cancelRow(row, halted)
+			return nil
+		}
+		w.run().WaitingSteps++
+	} else {
+		var err error
+		switch parent, err = w.parent(row); {
+		case err != nil:
+			return err
+		case w.readRun().Halted:
+			return w.cancelHalted(row, halted)
+		case parent.Error != nil:
+			w.cancelRow(row, failedIteration(*parent.Error.Iteration))
+			return w.iterationOver(n, row)
+		}
 	}
 	row.Output, row.Error, row.EffectAt, row.LeaseToken, row.WorkerID = h.output, nil, nil, "", ""
 	var until *time.Time
-	data := map[string]any{"kind": "run", "run_id": h.await}
+	data := map[string]any{"kind": "run", "run_id": h.await, "attempt": row.Attempt}
 	if n.def.Timeout != "" { // written by the author: the usual one is for workers
 		at := row.StartedAt.Add(n.timeout)
 		until = &at
 		data["until"] = at
 	}
-	w.run().WaitingSteps++
 	row.Status, row.WakeAt = models.StepWaiting, until
 	w.log(models.EventStepWaiting, row, data)
 	w.schedule(row)
+	if row.Iteration != models.NoIteration {
+		w.iterationRests(parent)
+	}
 	return nil
 }
 
 // abandon takes a step that waits for a run out of the books, but not its wait: that one
 // sees to it that the run is cancelled.
 func (w *walk) abandon(row *models.Step) {
-	w.run().WaitingSteps--
+	if row.Iteration == models.NoIteration {
+		w.run().WaitingSteps--
+	}
 	row.AttendAt = nil
-	w.plan.abandoned = append(w.plan.abandoned, row.StepID)
+	w.plan.abandoned = append(w.plan.abandoned, waitPlace(keyOf(row)))
+}
+
+// failAwait fails a step that waits no longer.
+func (w *walk) failAwait(n *node, row *models.Step, failure *models.StepError) error {
+	if row.Iteration == models.NoIteration {
+		return w.failStep(n, row, failure)
+	}
+	if err := w.iterationBack(row); err != nil {
+		return err
+	}
+	return w.iterationFailed(n, row, failure)
 }
 
 // refusedRuns is why nothing follows from a look at a run that is awaited.
@@ -122,8 +176,15 @@ func (w *walk) awaitedRun(h runAwaited) error {
 		if len(output) == 0 {
 			output = json.RawMessage("null")
 		}
-		w.endWait(n, row, output, models.OnSuccess, "")
-		return nil
+		if row.Iteration == models.NoIteration {
+			w.endWait(n, row, output, models.OnSuccess, "")
+			return nil
+		}
+		w.closeWait(row)
+		if err := w.iterationBack(row); err != nil {
+			return err
+		}
+		return w.iterationDone(n, row, output)
 	}
 	failure := &models.StepError{Code: codeRunGone, Message: "the run it waited for is not there any more"}
 	if h.run != nil {
@@ -137,7 +198,7 @@ func (w *walk) awaitedRun(h runAwaited) error {
 		}
 	}
 	w.closeWait(row)
-	return w.failStep(n, row, failure)
+	return w.failAwait(n, row, failure)
 }
 
 // lookAfter sees how the run is that a step waits for: one that has ended ends the wait,
@@ -148,7 +209,7 @@ func (e *Engine) lookAfter(ctx context.Context, wait *models.Wait) (woken bool, 
 	if err != nil && !errors.Is(err, models.ErrNotFound) {
 		return false, err
 	}
-	o := &op{ref: runOf(wait), what: runAwaited{key: theStep(wait.StepID), run: child}}
+	o := &op{ref: runOf(wait), what: runAwaited{key: placeOf(wait), run: child}}
 	if err := e.do(ctx, o); err != nil && !errors.Is(err, models.ErrNotFound) {
 		return false, err
 	} else if err == nil {

@@ -484,7 +484,7 @@ func (g *group) changes() *store.Changes {
 			nameEvents(p, g.now)
 			c.BusEvents = append(c.BusEvents, p.told...)
 			for _, id := range p.closedWaits {
-				c.ClosedWaits = append(c.ClosedWaits, store.StepRef{RunRef: rw.ref, Step: id, Iteration: models.NoIteration})
+				c.ClosedWaits = append(c.ClosedWaits, store.StepRef{RunRef: rw.ref, Step: id})
 			}
 		}
 	}

@@ -95,7 +95,7 @@ type plan struct {
 	attempts    []*models.StepAttempt
 	events      []*models.RunEvent
 	newWaits    []*models.Wait
-	closedWaits []string
+	closedWaits []string // places, as abandoned
 	abandoned   []string // steps that wait no longer for a run, which is to be cancelled
 	deliveries  []Delivery
 	told        []*models.Event // what the bus hears; ids come later

@@ -99,6 +99,21 @@ func (f fates) roll(k stepKey, attempt, n int) int {
 	return int(h>>20) % n
 }
 
+// ended is a run that a step waited for; it is nil where it is gone.
+func (f fates) ended(k stepKey, failing bool) *models.Run {
+	run := &models.Run{ID: models.RunID("run_of_" + waitPlace(k)), Status: models.RunCompleted, Output: json.RawMessage(`{"v":1}`)}
+	switch roll := f.roll(k, 99, 8); {
+	case !failing || roll > 2:
+	case roll == 0:
+		return nil
+	case roll == 1:
+		run.Status = models.RunCancelled
+	default:
+		run.Status, run.Error = models.RunFailed, &models.RunError{StepID: "x", Code: "boom", Message: "it broke"}
+	}
+	return run
+}
+
 // moves lists what may happen next.
 func (s *sim) moves(f fates, failing bool) []func() {
 	var out []func()
@@ -109,6 +124,9 @@ func (s *sim) moves(f fates, failing bool) []func() {
 		row := s.snap.steps[k]
 		out = append(out, func() {
 			h := stepFinished{key: k, token: row.LeaseToken, output: json.RawMessage(`{"v":1}`)}
+			if row.Attempt%2 == 1 && f.roll(k, row.Attempt, 5) == 1 {
+				h.await = models.RunID("run_of_" + waitPlace(k))
+			}
 			if failing && f.roll(k, row.Attempt, 4) == 0 {
 				h.failure = &models.StepError{Code: "boom", Message: "it broke", Retryable: f.roll(k, row.Attempt, 3) > 0}
 			}
@@ -119,6 +137,8 @@ func (s *sim) moves(f fates, failing bool) []func() {
 		n, row := s.def.nodes[k.id], s.snap.steps[k]
 		out = append(out, func() {
 			switch {
+			case awaits(row):
+				s.do(runAwaited{key: k, run: f.ended(k, failing)})
 			case n.def.Type.Executed():
 				s.do(decided{key: k, decision: Decision{Approved: true}})
 			case n.def.Approval != nil:
@@ -372,10 +392,15 @@ func (s *sim) somethingHappens(rnd *rand.Rand, f fates) happening {
 		if f.roll(k, s.snap.steps[k].Attempt, 4) == 0 {
 			h.failure = &models.StepError{Code: "boom", Message: "it broke"}
 		}
+		if f.roll(k, 0, 5) == 1 {
+			h.await = models.RunID("run_of_" + waitPlace(k))
+		}
 		out = append(out, h)
 	}
 	for _, k := range s.rows(models.StepWaiting) {
 		switch n := s.def.nodes[k.id]; {
+		case awaits(s.snap.steps[k]):
+			out = append(out, runAwaited{key: k, run: f.ended(k, true)})
 		case n.def.Approval != nil:
 			out = append(out, decided{key: k, decision: Decision{Approved: f.roll(k, 0, 2) > 0}})
 		default:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ type sim struct {
 	snap   *snapshot
 	now    time.Time
 	events []*models.RunEvent
-	waits  map[string]bool
+	waits  map[string]bool // by place
 	asked  map[string]bool // open approvals that the bus heard of
 	starts map[string]int  // how often a step was queued for its first attempt, or opened
 	tokens int
@@ -98,7 +99,12 @@ func (s *sim) checkMoves(before map[stepKey]models.StepStatus, p *plan, wasRun m
 	}
 	for _, w := range p.newWaits {
 		require.False(s.t, s.waits[w.StepID])
-		s.waits[w.StepID] = true
+		// A step that has ended does not wait: whoever looks after the run has it cancelled.
+		s.waits[w.StepID] = awaitedBy(w) == "" || s.snap.steps[placeOf(w)].Status == models.StepWaiting
+	}
+	for _, id := range p.abandoned {
+		require.True(s.t, s.waits[id])
+		s.waits[id] = false
 	}
 	for _, id := range p.closedWaits {
 		require.True(s.t, s.waits[id])
@@ -170,12 +176,15 @@ func (s *sim) checkTold(p *plan) {
 func (s *sim) checkRun() {
 	run := s.snap.run
 	active, waiting := 0, 0
-	inFlight := map[string]int{}
+	inFlight, inWait := map[string]int{}, map[string]int{}
 	for k, row := range s.snap.steps {
 		switch {
 		case k.iteration >= 0:
 			if row.Status == models.StepQueued || row.Status == models.StepRunning {
 				inFlight[k.id]++
+			}
+			if row.Status == models.StepWaiting {
+				inWait[k.id]++
 			}
 		case row.Status == models.StepQueued || row.Status == models.StepRunning:
 			active++
@@ -188,7 +197,11 @@ func (s *sim) checkRun() {
 	for k, row := range s.snap.steps {
 		if k.iteration == models.NoIteration && row.IterTotal > 0 && !row.Status.Ended() {
 			require.Equal(s.t, inFlight[k.id], row.IterActive, "iterations of %s", k.id)
-			require.LessOrEqual(s.t, row.IterActive, s.def.nodes[k.id].parallel)
+			if !run.Halted {
+				require.Equal(s.t, inWait[k.id], waitingItems(row), "iterations of %s that wait", k.id)
+			}
+			require.Equal(s.t, row.IterActive == 0, row.Status == models.StepWaiting, "%s waits when nothing of it is under way", k.id)
+			require.LessOrEqual(s.t, row.IterActive+inWait[k.id], s.def.nodes[k.id].parallel)
 		}
 	}
 	for i, e := range s.events {
@@ -199,7 +212,7 @@ func (s *sim) checkRun() {
 		require.Zero(s.t, active+waiting)
 		require.True(s.t, s.events[len(s.events)-1].Type.Terminal())
 		require.NotNil(s.t, run.FinishedAt)
-		require.Empty(s.t, s.waits)
+		require.NotContains(s.t, slices.Collect(maps.Values(s.waits)), true, "%v", s.waits)
 		for k, row := range s.snap.steps {
 			require.True(s.t, row.Status.Ended(), "%v is %s", k, row.Status)
 		}

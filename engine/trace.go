@@ -52,6 +52,7 @@ type IterationsTrace struct {
 	Total     int `json:"total"`
 	Completed int `json:"completed"`
 	Active    int `json:"active"`
+	Waiting   int `json:"waiting" doc:"For the ends of runs they started"`
 }
 
 // Trace tells what became of the steps of a run, in the order they first started.
@@ -157,7 +158,7 @@ func trace(n *node, row *models.Step, earlier []AttemptTrace) StepTrace {
 		t.Branch = &BranchTrace{Taken: row.Taken}
 	}
 	if row.IterTotal > 0 {
-		t.Iterations = &IterationsTrace{Total: row.IterTotal, Completed: row.IterDone, Active: row.IterActive}
+		t.Iterations = &IterationsTrace{Total: row.IterTotal, Completed: row.IterDone, Active: row.IterActive, Waiting: waitingItems(row)}
 	}
 	return t
 }

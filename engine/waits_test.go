@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -92,11 +93,13 @@ const replied = `{"steps":[
 	{"id":"w","type":"wait","event":{"type":"lead.replied","match":"event.data.lead == payload.lead"}}],
 	"edges":[{"from":"a","to":"w"}]}`
 
-// take claims the one step in the queue of a run.
+// take claims the first step of a run in the queue, and leaves the rest there.
 func (b *bundle) take(e *engine.Engine, ref store.RunRef) *engine.Work {
 	b.t.Helper()
-	for _, d := range b.queue.take() {
+	all := b.queue.take()
+	for i, d := range all {
 		if d.Task.Run == string(ref.Run) {
+			b.queue.Enqueue(b.ctx, slices.Delete(slices.Clone(all), i, i+1))
 			w, err := e.Claim(b.ctx, engine.ClaimRequest{Task: d.Task, Worker: "w1"})
 			require.NoError(b.t, err)
 			require.NotNil(b.t, w)

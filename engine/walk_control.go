@@ -134,7 +134,10 @@ func (w *walk) cancelOpen(reason string, running bool) error {
 				inFlight[row.StepID]++
 			}
 		case row.Iteration != models.NoIteration:
-			w.closeRow(w.change(row), reason)
+			if row = w.change(row); row.Status == models.StepWaiting {
+				w.abandon(row)
+			}
+			w.closeRow(row, reason)
 			gone[row.StepID]++
 		default:
 			w.cancelOne(w.change(row), reason)
@@ -143,7 +146,11 @@ func (w *walk) cancelOpen(reason string, running bool) error {
 	for _, p := range parents {
 		p = w.change(p)
 		if p.IterActive = inFlight[p.StepID]; p.IterActive == 0 {
-			w.run().ActiveSteps--
+			if p.Status == models.StepWaiting {
+				w.run().WaitingSteps--
+			} else {
+				w.run().ActiveSteps--
+			}
 			w.cancelList(p, reason, gone[p.StepID])
 		}
 	}

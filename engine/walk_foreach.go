@@ -127,7 +127,7 @@ func (w *walk) iterationFailed(n *node, it *models.Step, failure *models.StepErr
 		first := *failure
 		first.Iteration = &it.Iteration
 		parent.Error = &first
-		others, err := w.cancelIterations(parent, fmt.Sprintf("iteration %d failed", it.Iteration))
+		others, err := w.cancelIterations(parent, failedIteration(it.Iteration))
 		if err != nil {
 			return err
 		}
@@ -137,7 +137,9 @@ func (w *walk) iterationFailed(n *node, it *models.Step, failure *models.StepErr
 	return w.iterationOver(n, it)
 }
 
-// cancelIterations ends every iteration of a step that has not begun, and counts them.
+func failedIteration(i int) string { return fmt.Sprintf("iteration %d failed", i) }
+
+// cancelIterations ends every iteration of a step that no worker is at, and counts them.
 func (w *walk) cancelIterations(parent *models.Step, reason string) (n int, err error) {
 	rows, err := w.open()
 	if err != nil {
@@ -147,16 +149,60 @@ func (w *walk) cancelIterations(parent *models.Step, reason string) (n int, err 
 		if it.StepID != parent.StepID || it.Iteration == models.NoIteration {
 			continue
 		}
-		if it.Status != models.StepPending && it.Status != models.StepQueued {
-			continue
-		}
-		if it.Status == models.StepQueued {
+		switch it.Status {
+		case models.StepQueued:
 			parent.IterActive--
+		case models.StepWaiting:
+			w.abandon(w.change(it))
+		case models.StepPending:
+		case models.StepRunning, models.StepCompleted, models.StepFailed, models.StepSkipped, models.StepCancelled:
+			continue
 		}
 		w.closeRow(w.change(it), reason)
 		n++
 	}
 	return n, nil
+}
+
+// iterationRests follows an iteration that has begun to wait: it is not under way until
+// it is back, and where no other one is, the step waits as well. The next one does not
+// take its place.
+func (w *walk) iterationRests(parent *models.Step) {
+	if parent.IterActive--; parent.IterActive == 0 {
+		w.rest(parent)
+	}
+}
+
+// waitingItems is how many iterations of a step that is open wait for runs. Those of a
+// step that one has failed do not wait any longer.
+func waitingItems(parent *models.Step) int {
+	if parent.Status.Ended() || parent.Error != nil {
+		return 0
+	}
+	return parent.IterNext - parent.IterDone - parent.IterActive
+}
+
+// rest has a step wait for its iterations, all of which do.
+func (w *walk) rest(parent *models.Step) {
+	w.run().ActiveSteps--
+	w.run().WaitingSteps++
+	parent.Status = models.StepWaiting
+}
+
+// iterationBack takes an iteration that waited for one that is under way, so that it
+// can end.
+func (w *walk) iterationBack(it *models.Step) error {
+	parent, err := w.parent(it)
+	if err != nil {
+		return err
+	}
+	parent.IterActive++
+	if parent.Status == models.StepWaiting {
+		w.run().WaitingSteps--
+		w.run().ActiveSteps++
+		parent.Status = models.StepRunning
+	}
+	return nil
 }
 
 // iterationOver follows an iteration that has ended: the next one begins, or the
@@ -180,7 +226,9 @@ func (w *walk) iterationOver(n *node, it *models.Step) error {
 	case parent.Error != nil:
 		w.run().ActiveSteps--
 		return w.failStep(n, parent, parent.Error)
-	default: // the run was halted meanwhile
+	case !w.readRun().Halted: // those that are left wait
+		w.rest(parent)
+	default:
 		w.run().ActiveSteps--
 		w.cancelList(parent, "the run failed before the step ended", parent.IterTotal-parent.IterDone)
 	}

@@ -193,11 +193,11 @@ func (w *walk) finish(h stepFinished) error {
 	n := w.def.nodes[row.StepID]
 	row.Usage, row.Reason = h.usage, "" // what kept it back for a while is of no more interest
 	if h.failure == nil {
-		if row.Iteration != models.NoIteration {
-			return w.iterationDone(n, row, h.output)
-		}
 		if h.await != "" {
 			return w.await(n, row, h)
+		}
+		if row.Iteration != models.NoIteration {
+			return w.iterationDone(n, row, h.output)
 		}
 		w.run().ActiveSteps--
 		w.complete(n, row, h.output, models.OnSuccess)

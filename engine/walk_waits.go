@@ -116,10 +116,12 @@ func (w *walk) endWait(n *node, row *models.Step, output json.RawMessage, on mod
 
 // closeWait takes a wait out of the books.
 func (w *walk) closeWait(row *models.Step) {
-	w.run().WaitingSteps--
+	if row.Iteration == models.NoIteration {
+		w.run().WaitingSteps--
+	}
 	row.AttendAt = nil
 	if n := w.def.nodes[row.StepID]; n.def.Event != nil || awaits(row) {
-		w.plan.closedWaits = append(w.plan.closedWaits, row.StepID)
+		w.plan.closedWaits = append(w.plan.closedWaits, waitPlace(keyOf(row)))
 	}
 }
 
@@ -151,7 +153,7 @@ func (w *walk) wake(h waitDue) error {
 	row = w.change(row)
 	if awaits(row) {
 		w.abandon(row)
-		return w.failStep(n, row, &models.StepError{Code: codeTimeout, Message: "the run it waited for did not end in time"})
+		return w.failAwait(n, row, &models.StepError{Code: codeTimeout, Message: "the run it waited for did not end in time"})
 	}
 	if n.def.Event == nil && n.def.Approval == nil {
 		w.endWait(n, row, waitedUntil(row), models.OnSuccess, "")

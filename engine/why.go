@@ -80,6 +80,8 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 			if n.def.Event.Match != "" {
 				on.Detail += " for which " + bare(n.def.Event.Match)
 			}
+		case row.IterTotal > 0:
+			on.Kind, on.Detail = "run", "the ends of the runs it started: "+itemsSummary(row)
 		case awaits(row):
 			on.Kind, on.Detail = "run", "the end of the run it started"
 			var out struct {
@@ -103,7 +105,7 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 		on.Kind, on.Since = "worker", row.StartedAt
 		on.Detail = fmt.Sprintf("attempt %d is running", row.Attempt)
 		if row.IterTotal > 0 {
-			on.Detail = fmt.Sprintf("%d of %d iterations are done, %d are under way", row.IterDone, row.IterTotal, row.IterActive)
+			on.Detail = itemsSummary(row)
 		}
 	case models.StepQueued:
 		on.Kind, on.Detail = "queue", "a free worker"
@@ -118,6 +120,15 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 	case models.StepCompleted, models.StepFailed, models.StepSkipped, models.StepCancelled: // nothing waits for these
 	}
 	return on
+}
+
+// itemsSummary tells how the items of a step over a list are.
+func itemsSummary(row *models.Step) string {
+	s := fmt.Sprintf("%d of %d iterations are done, %d are under way", row.IterDone, row.IterTotal, row.IterActive)
+	if n := waitingItems(row); n > 0 {
+		s += fmt.Sprintf(", %d wait for runs", n)
+	}
+	return s
 }
 
 func openSummary(run *models.Run, on []WaitingOn) string {

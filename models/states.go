@@ -60,9 +60,10 @@ var stepMoves = map[StepStatus][]StepStatus{
 	StepPending: {StepQueued, StepRunning, StepWaiting, StepCompleted, StepFailed, StepSkipped, StepCancelled},
 	StepQueued:  {StepRunning, StepFailed, StepCancelled},
 	// Queued again: a retry, or a lease that was lost or handed back. Waiting: a person
-	// has to say whether it is done again.
+	// has to say whether it is done again, or it is for another run to end; running again:
+	// one of the iterations that waited for runs is back.
 	StepRunning:   {StepQueued, StepWaiting, StepCompleted, StepFailed, StepCancelled},
-	StepWaiting:   {StepQueued, StepCompleted, StepFailed, StepCancelled},
+	StepWaiting:   {StepQueued, StepRunning, StepCompleted, StepFailed, StepCancelled},
 	StepCompleted: {},
 	StepFailed:    {},
 	StepSkipped:   {},

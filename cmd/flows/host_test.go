@@ -60,6 +60,21 @@ func TestFlowsStartFlowsAndWaitForThem(t *testing.T) {
 	require.Contains(t, string(done.Error), `"code":"no_luck"`)
 	require.Contains(t, string(done.Error), `failed at step \"no\": not today`)
 
+	// For each item of a list.
+	each := func(workflow string) string {
+		return fmt.Sprintf(`{"steps":[{"id":"call","type":"connector","connector":"flows","action":"run","foreach":"1..5","max_parallel":2,
+			"input":{"workflow_id":%q,"wait":true,"payload":{"n":"{{ item }}"}}}]}`, workflow)
+	}
+	echo := c.workflow(`{"steps":[{"id":"w","type":"wait","for":"10ms"},{"id":"e","type":"connector","connector":"core","action":"set","input":"{{ payload.n }}"}],
+		"edges":[{"from":"w","to":"e"}]}`)
+	done = c.trigger(c.workflow(each(echo)), "Prefer", "wait=60")
+	require.Equal(t, "completed", done.Status, string(done.Error))
+	require.JSONEq(t, `{"call":[{"e":1},{"e":2},{"e":3},{"e":4},{"e":5}]}`, string(done.Output))
+	require.Len(t, c.runsOf(echo), 5)
+	done = c.trigger(c.workflow(each(broken)), "Prefer", "wait=60")
+	require.Equal(t, "failed", done.Status)
+	require.Contains(t, string(done.Error), `"code":"no_luck"`)
+
 	// Not at all.
 	done = c.trigger(c.workflow(call(inner, "")), "Prefer", "wait=60")
 	require.Equal(t, "completed", done.Status)

@@ -95,7 +95,7 @@ const runInput = `{
 	"properties": {
 		"workflow_id": {"type": "string", "pattern": "^wf_[0-9a-z]{26}$"},
 		"payload":     {"type": ["object", "null"], "description": "As the input_schema of the workflow wants it; {} unless given."},
-		"wait":        {"type": "boolean", "default": false, "description": "Not in a step with foreach."}
+		"wait":        {"type": "boolean", "default": false, "description": "Whether the step goes on only when that run has ended. In a step with foreach each item waits for its own."}
 	},
 	"required": ["workflow_id"],
 	"additionalProperties": false
@@ -145,9 +145,6 @@ func (c *Connector) run(ctx context.Context, r connectors.Request, from Origin) 
 	var in Start
 	if err := read(r.Input, &in); err != nil {
 		return connectors.Response{}, err
-	}
-	if in.Wait && r.Iteration != nil {
-		return connectors.Response{}, connectors.Permanent(connectors.CodeInputInvalid, "wait: does not go with foreach; let the flow emit an event and wait for that")
 	}
 	if err := r.Begin(ctx); err != nil {
 		return connectors.Response{}, err

@@ -40,7 +40,7 @@ func TestContract(t *testing.T) {
 	connectorstest.Run(t, flows.New(&host{}), []connectorstest.Case{
 		{Name: "run", Action: "run", Input: `{` + workflow + `,"payload":{"a":1}}`, Want: `{"run_id":"run_2","status":"queued"}`},
 		{Name: "emit", Action: "emit_event", Input: `{"type":"lead.qualified","data":{"lead_id":"l1"}}`},
-		{Name: "wait in a list", Action: "run", Input: `{` + workflow + `,"wait":true}`, WantCode: "input_invalid"},
+		{Name: "run and wait", Action: "run", Input: `{` + workflow + `,"wait":true}`, Want: `{"run_id":"run_2","status":"queued"}`},
 		{Name: "no workflow", Action: "run", Input: `{"workflow_id":"x"}`, WantCode: "input_invalid"},
 		{Name: "no type", Action: "emit_event", Input: `{"data":{}}`, WantCode: "input_invalid"},
 	})
