@@ -82,7 +82,7 @@ func (r *Redactor) Text(s string) string {
 	if r == nil {
 		return s
 	}
-	found := r.clipped(s, r.find(s, nil))
+	found := r.look(s)
 	for _, decode := range []func(string) *decoded{percent, jsonEscapes, entities} {
 		if d := decode(s); d != nil {
 			found = r.findIn(d, found)
@@ -198,11 +198,18 @@ func (r *Redactor) find(s string, found []span) []span {
 	return found
 }
 
-// ellipsis is what messages are cut short with.
+// look gives where the forms stand in s, whole or cut short.
+func (r *Redactor) look(s string) []span { return r.clipped(s, r.find(s, nil)) }
+
+// ellipsis is what messages are cut short with, by itself or in brackets.
 const ellipsis = "…"
 
+// maxBroken is the most of an escape that may be left of one that was cut: &#x0041 or
+// \u004 or %4.
+const maxBroken = 10
+
 // clipped adds where the beginning of a form stands in front of an ellipsis: what was
-// cut short may have been cut within a secret.
+// cut short may have been cut within a secret, and within an escape in it.
 func (r *Redactor) clipped(s string, found []span) []span {
 	for at := 0; ; at += len(ellipsis) {
 		i := strings.Index(s[at:], ellipsis)
@@ -210,21 +217,46 @@ func (r *Redactor) clipped(s string, found []span) []span {
 			return found
 		}
 		at += i
-		for _, form := range r.forms {
-			for n := min(len(form)-1, at); n >= leastRedacted; n-- {
-				if s[at-n:at] == form[:n] {
-					found = append(found, span{at - n, at})
-					break
-				}
+		end := len(strings.TrimSuffix(s[:at], " ["))
+		if from := r.beginning(s[:end]); from >= 0 {
+			found = append(found, span{from, end})
+			continue
+		}
+		if mark := strings.LastIndexAny(s[max(0, end-maxBroken):end], `%\&`); mark >= 0 {
+			mark += max(0, end-maxBroken)
+			if from := r.beginning(s[:mark]); from >= 0 {
+				found = append(found, span{from, end})
 			}
 		}
 	}
 }
 
+// beginning finds the longest beginning of a form with which s ends, and gives where it
+// begins; -1 for none.
+func (r *Redactor) beginning(s string) int {
+	from := -1
+	for _, form := range r.forms {
+		first := max(0, len(s)-len(form)+1)
+		for at := first; ; at++ {
+			i := strings.Index(s[at:], form[:leastRedacted])
+			if i < 0 {
+				break
+			}
+			if at += i; strings.HasPrefix(form, s[at:]) {
+				if from < 0 || at < from {
+					from = at
+				}
+				break
+			}
+		}
+	}
+	return from
+}
+
 // findIn adds where the forms stand in a text that was decoded, as places in the text
 // it was decoded from.
 func (r *Redactor) findIn(d *decoded, found []span) []span {
-	for _, s := range r.find(d.text, nil) {
+	for _, s := range r.look(d.text) {
 		found = append(found, span{d.at[s.from], d.at[s.to]})
 	}
 	return found

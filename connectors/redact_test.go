@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -154,6 +155,32 @@ func TestASecretThatIsCutShortIsFound(t *testing.T) {
 			})
 			got := r.Error(e).Error()
 			require.NotContains(t, got, secret[:6], "after %d: %s", n, got)
+		}
+	}
+}
+
+// However a secret is written, and wherever it is cut, less is left of it than is looked
+// for.
+func TestASecretThatIsCutShortInAnySpellingIsFound(t *testing.T) {
+	t.Parallel()
+	const secret = `hEad/+"\<&>'%41= ümidd1e(x)?&=+tail==`
+	r := connectors.NewRedactor(secret)
+	ways := map[string]func(string) string{
+		"by number of JSON": func(s string) string { return eachRune(s, `\u%04x`) },
+	}
+	for name, spell := range written {
+		ways[name] = spell
+	}
+	for name, spell := range ways {
+		for _, end := range []string{"…", " […]"} {
+			text := spell(secret)
+			for cut := len(spell(secret[:5])) + 1; cut < len(text); cut++ {
+				if !utf8.RuneStart(text[cut]) {
+					continue
+				}
+				got := r.Text("key " + strings.TrimSpace(text[:cut]) + end)
+				require.Regexp(t, `^key .{0,4}\[redacted\].{0,4}`+regexp.QuoteMeta(end)+"$", got, "%s of %d", name, cut) // in base64 the outermost characters are not all its own
+			}
 		}
 	}
 }

@@ -2,339 +2,343 @@ package main
 
 import (
 	"context"
-	"database/sql"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"html"
 	"io"
-	"io/fs"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/10ex/flows/internal/testkit"
 )
 
-// canary is the part of every secret that is looked for. What stands around it has to
-// be escaped nearly everywhere.
-const canary = "cAn4ryBird"
-
-func canaryOf(kind string) string { return kind + `/+"\<&>'%41=` + canary + `~` + kind }
-
-// echoes is a peer that repeats what it is sent, in every way that comes to mind.
-type echoes struct {
-	url   string
-	other string // another origin
-
-	mu       sync.Mutex
-	webhooks []string
-	secrets  int // requests that carried one
-}
-
-func newEchoes(t *testing.T) *echoes {
-	t.Helper()
-	e := &echoes{}
-	one, two := httptest.NewServer(e), httptest.NewServer(e)
-	t.Cleanup(one.Close)
-	t.Cleanup(two.Close)
-	e.url, e.other = one.URL, two.URL
-	return e
-}
-
-// secretIn finds the secret in a request, as a server does that knows where to look.
-func secretIn(r *http.Request) string {
-	header := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if _, password, ok := r.BasicAuth(); ok {
-		header = password
-	}
-	for _, s := range []string{header, r.Header.Get("X-Api-Key"), r.URL.Query().Get("key"), r.PostFormValue("client_secret")} {
-		if strings.Contains(s, canary) {
-			return s
-		}
-	}
-	return ""
-}
-
-func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, "/hook") {
-		body, _ := io.ReadAll(r.Body)
-		e.mu.Lock()
-		e.webhooks = append(e.webhooks, string(body))
-		e.mu.Unlock()
-		return
-	}
-	s := secretIn(r)
-	e.mu.Lock()
-	if s != "" {
-		e.secrets++
-	}
-	e.mu.Unlock()
-	in64 := base64.StdEncoding.EncodeToString
-	all := map[string]any{
-		"raw": s, "query": url.QueryEscape(s), "path": url.PathEscape(s), "html": html.EscapeString(s), "hex": hex.EncodeToString([]byte(s)),
-		"base64": in64([]byte(s)), "base64_1": in64([]byte("x" + s)), "base64_2": base64.URLEncoding.EncodeToString([]byte("xy" + s + "z")),
-		"header": r.Header.Values("Authorization"), "address": r.URL.String(), "inner": fmt.Sprintf("%q", s), s: "in a name",
-	}
-	inner, _ := json.Marshal(all)
-	all["json"] = string(inner)
-	asJSON := func(status int, v any) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("X-Echo", s)
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(v)
-	}
-	switch r.URL.Path {
-	case "/json":
-		asJSON(200, all)
-	case "/slashes":
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, strings.ReplaceAll(string(inner), "/", `\/`))
-	case "/text":
-		_, _ = io.WriteString(w, "you sent "+s+" and "+in64([]byte("user:"+s)))
-	case "/400":
-		asJSON(400, map[string]any{"error": map[string]any{"message": "bad key " + s + " " + url.QueryEscape(s)}})
-	case "/500":
-		asJSON(500, map[string]any{"message": in64([]byte(s))})
-	case "/reason":
-		w.WriteHeader(403)
-		_, _ = io.WriteString(w, "no, "+s)
-	case "/binary":
-		_, _ = w.Write(append([]byte{0, 0xff}, s...))
-	case "/cut":
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err == nil {
-			_ = conn.Close()
-		}
-	case "/near":
-		http.Redirect(w, r, "/json?again="+url.QueryEscape(s), http.StatusFound)
-	case "/away":
-		http.Redirect(w, r, e.other+"/json?stolen="+url.QueryEscape(s), http.StatusTemporaryRedirect)
-	case "/nowhere":
-		http.Redirect(w, r, "http://"+hex.EncodeToString([]byte(s))+".invalid/"+url.PathEscape(s), http.StatusFound)
-	case "/pages":
-		w.Header().Set("Link", "<http://"+hex.EncodeToString([]byte(s))+".invalid/"+url.PathEscape(s)+">; rel=next")
-		asJSON(200, []any{all})
-	case "/token":
-		asJSON(200, map[string]any{"access_token": canaryOf("access"), "token_type": "Bearer", "expires_in": 3600, "echo": s})
-	case "/refuse":
-		asJSON(400, map[string]any{"error": "invalid_client", "error_description": s})
-	default:
-		asJSON(404, all)
-	}
-}
-
-var echoPaths = []string{"/json", "/slashes", "/text", "/400", "/500", "/reason", "/binary", "/cut", "/near", "/away", "/nowhere", "/pages", "/none"}
-
-// accounts are connections of every kind, each with a secret of its own.
-func accounts(url string) map[string]string {
-	secret := func(name, kind string) string {
-		b, _ := json.Marshal(map[string]string{name: canaryOf(kind)})
-		return string(b)
-	}
-	config := func(auth string) string { return `"config":{"base_url":"` + url + `","auth":` + auth + `},"secrets":` }
-	oauth := func(path string) string {
-		return `{"type":"oauth2","grant":"client_credentials","client_id":"c","token_url":"` + url + path + `"}`
-	}
-	return map[string]string{
-		"bearer":  config(`{"type":"bearer"}`) + secret("token", "bearer"),
-		"basic":   config(`{"type":"basic","username":"ann"}`) + secret("password", "basic"),
-		"header":  config(`{"type":"header","name":"X-Api-Key"}`) + secret("value", "header"),
-		"query":   config(`{"type":"query","name":"key"}`) + secret("value", "query"),
-		"tenex":   config(`{"type":"10ex"}`) + secret("api_key", "tenex"),
-		"oauth":   config(oauth("/token")) + secret("client_secret", "oauth"),
-		"refused": config(oauth("/refuse")) + secret("client_secret", "refused"),
-	}
-}
-
-// needles are what must be nowhere: the canary, and all that base64 and hex make of it.
-func needles() []string {
-	out := []string{canary, hex.EncodeToString([]byte(canary))}
-	for offset := range 3 {
-		text := base64.RawStdEncoding.EncodeToString(append(make([]byte, offset), canary...))
-		out = append(out, text[offset+1:len(text)-2])
-	}
-	return out
-}
-
-func requireNoCanary(t *testing.T, where, text string) {
-	t.Helper()
-	for _, n := range needles() {
-		if i := strings.Index(text, n); i >= 0 {
-			require.FailNow(t, "a secret is in "+where, "%s", text[max(0, i-300):min(len(text), i+100)])
-		}
-	}
-}
-
-// driveCanaries has every connection meet every echo, looks at all that is shown of
-// it, and tells how much that was.
-func driveCanaries(t *testing.T, c client, e *echoes) (looked int) {
-	t.Helper()
-	see := func(method, path, body string, headers ...string) (int, []byte) {
-		status, raw := c.send(method, apiRoot+path, body, headers...)
-		requireNoCanary(t, method+" "+path, string(raw))
-		looked++
-		return status, raw
-	}
-	id := func(raw []byte) string {
-		var v struct {
-			ID string `json:"id"`
-		}
-		require.NoError(t, json.Unmarshal(raw, &v), string(raw))
-		require.NotEmpty(t, v.ID, string(raw))
-		return v.ID
-	}
-	status, raw := see("POST", "/triggers", `{"type":"event","event_type":"flow.*","target_type":"webhook","url":"`+e.url+`/hook"}`)
-	require.Equal(t, 201, status, string(raw))
-	for kind, rest := range accounts(e.url) {
-		status, raw = see("POST", "/connections", `{"connector":"http","name":"`+kind+`",`+rest+`}`)
-		require.Equal(t, 201, status, string(raw))
-		connection := id(raw)
-		see("POST", "/connections/"+connection+"/test", "")
-		see("GET", "/connections/"+connection, "")
-		see("PATCH", "/connections/"+connection, `{"config":{"base_url":"https://evil.example"}}`)
-		for _, path := range echoPaths {
-			more := ""
-			if path == "/pages" {
-				more = `,"paginate":{"by":"link"}`
-			}
-			input := `{"method":"GET","url":"` + path + `"` + more + `}`
-			see("POST", "/connectors/http/actions/request/test", `{"input":`+input+`,"connection":"`+connection+`"}`)
-			status, raw = see("POST", "/workflows", `{"name":"canary","graph":{"steps":[
-				{"id":"ask","type":"connector","connector":"http","action":"request","connection":"`+connection+`","input":`+input+`,
-				 "retry":{"max_attempts":2,"initial":"10ms"}},
-				{"id":"then","type":"connector","connector":"core","action":"set","input":{"got":"{{ steps.ask.output }}"}}],
-				"edges":[{"from":"ask","to":"then"}]}}`)
-			require.Equal(t, 201, status, string(raw))
-			status, raw = see("POST", "/workflows/"+id(raw)+"/trigger", `{}`, "Prefer", "wait=30")
-			require.Equal(t, 200, status, string(raw))
-			r := id(raw)
-			for _, of := range []string{"", "/steps", "/events", "/why", "/stream"} {
-				see("GET", "/runs/"+r+of, "")
-			}
-		}
-	}
-	see("GET", "/connections", "")
-	see("GET", "/runs?limit=200", "")
-	see("GET", "/events?limit=200", "")
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	require.Greater(t, e.secrets, 100, "the secrets were used")
-	require.NotEmpty(t, e.webhooks)
-	for _, body := range e.webhooks {
-		requireNoCanary(t, "a webhook", body)
-	}
-	return looked
-}
-
-// TestNoSecretShowsAnywhere drives secrets through everything that a peer may do with
-// them, and looks for them in all that is shown, logged and stored.
+// TestNoSecretShowsAnywhere drives secrets through every connector, every kind of agent
+// and all that a peer may do with what it is sent, and looks for them in all that is
+// shown, sent, logged and stored.
 func TestNoSecretShowsAnywhere(t *testing.T) {
 	t.Parallel()
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
-		dir := filepath.Join(t.TempDir(), "data")
-		p := start(t, []string{"FLOWS_LOG_LEVEL=debug", "FLOWS_RATE_LIMIT=1000000"}, "dev", "--addr", "127.0.0.1:0", "--data-dir", dir)
-		var l devLine
-		require.NoError(t, json.Unmarshal([]byte(p.line(p.stdout, "{")), &l))
-		looked := driveCanaries(t, client{t: t, url: l.URL, key: l.Key}, newEchoes(t))
-		require.Zero(t, p.stop())
-		requireNoCanary(t, "the log", p.stderr.String())
-		size := 0
-		require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			raw, err := os.ReadFile(path)
-			size += len(raw)
-			requireNoCanary(t, path, string(raw))
-			return err
-		}))
-		t.Logf("%d answers, %d bytes of log, %d bytes of files", looked, len(p.stderr.String()), size)
+		driveEmbedded(t)
 	})
-	if !testkit.HavePostgres() || !testkit.HaveRedis() {
-		return
-	}
-	t.Run("server", func(t *testing.T) {
-		t.Parallel()
-		env, redisURL := servers(t)
-		key := installed(t, env)
-		p, address := serving(t, append(env, "FLOWS_LOG_LEVEL=debug", "FLOWS_RATE_LIMIT=1000000"), "serve")
-		opt, err := redis.ParseURL(redisURL)
-		require.NoError(t, err)
-		rdb := redis.NewClient(opt)
-		t.Cleanup(func() { require.NoError(t, rdb.Close()) })
-		watch, stop := context.WithCancel(t.Context())
-		var watching sync.WaitGroup
-		keys := 0
-		watching.Go(func() { // what is in Redis is there for moments only
-			for watch.Err() == nil {
-				keys += dumpRedis(t, rdb)
-			}
+	if testkit.HavePostgres() && testkit.HaveRedis() {
+		t.Run("servers", func(t *testing.T) {
+			t.Parallel()
+			driveServers(t)
 		})
-		looked := driveCanaries(t, client{t: t, url: address, key: key}, newEchoes(t))
-		stop()
-		watching.Wait()
-		dumpRedis(t, rdb)
-		rows := dumpPostgres(t, strings.TrimPrefix(env[0], "FLOWS_DATABASE_URL="))
-		require.Zero(t, p.stop())
-		requireNoCanary(t, "the log", p.stderr.String())
-		t.Logf("%d answers, %d bytes of log, %d rows, %d keys of Redis", looked, len(p.stderr.String()), rows, keys)
+	}
+}
+
+// canaryDrive is the whole product under test, and what is around it.
+type canaryDrive struct {
+	sweep *sweep
+	peer  *echoes
+	mail  *mailEchoes
+	url   string
+	key   string
+	known map[string]bool // secrets that no peer is sent
+}
+
+func newCanaryDrive(t *testing.T) (d *canaryDrive, env []string) {
+	t.Helper()
+	s := newSweep()
+	d = &canaryDrive{sweep: s, peer: newEchoes(t, s), known: map[string]bool{}}
+	cert, trust := authority(t)
+	d.mail = &mailEchoes{echoes: d.peer, cert: cert}
+	traces := newTraceSink(t, s)
+	return d, []string{
+		trust, "FLOWS_LOG_LEVEL=debug", "FLOWS_RATE_LIMIT=1000000", "FLOWS_ALLOW_PRIVATE_NETWORKS=true",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=" + traces, "OTEL_EXPORTER_OTLP_COMPRESSION=none", "OTEL_BSP_SCHEDULE_DELAY=100",
+	}
+}
+
+// see asks the API, looks through the whole answer, and gives it.
+func (d *canaryDrive) see(t *testing.T, method, path, body string, headers ...string) (int, []byte) {
+	t.Helper()
+	if !strings.HasPrefix(path, "/mcp") && !strings.HasPrefix(path, "/metrics") {
+		path = apiRoot + path
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, d.url+path, strings.NewReader(body))
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer "+d.key)
+	req.Header.Set("X-Request-Id", control)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := new(http.Client).Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	place := "answers"
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+		place = "streams"
+	}
+	d.sweep.look(t, place, method+" "+path, fmt.Sprint(resp.Header, "\n", string(raw)))
+	require.NotEqual(t, http.StatusInternalServerError, resp.StatusCode, string(raw))
+	return resp.StatusCode, raw
+}
+
+// make makes something and gives its id.
+func (d *canaryDrive) make(t *testing.T, path string, body any) string {
+	t.Helper()
+	raw, err := json.Marshal(body)
+	require.NoError(t, err)
+	status, answer := d.see(t, "POST", path, string(raw))
+	require.Equal(t, http.StatusCreated, status, string(answer))
+	var made struct{ ID, Slug string }
+	require.NoError(t, json.Unmarshal(answer, &made))
+	if made.ID == "" {
+		return made.Slug
+	}
+	return made.ID
+}
+
+// canaryStep is one step of a flow that is driven.
+type canaryStep map[string]any
+
+// flow runs steps beside each other, each with what follows its success and what follows
+// its failure, and looks at everything that is shown of the run. It tells how many of
+// the steps did well.
+func (d *canaryDrive) flow(t *testing.T, steps []canaryStep) (good int) {
+	t.Helper()
+	var all, edges []any
+	for _, s := range steps {
+		id := s["id"].(string)
+		set := func(name, what string) {
+			all = append(all, map[string]any{"id": id + name, "type": "connector", "connector": "core", "action": "set", "input": map[string]any{"got": "{{ steps." + id + "." + what + " }}"}})
+		}
+		all = append(all, s)
+		set("-then", "output")
+		set("-else", "error")
+		edges = append(edges, map[string]any{"from": id, "to": id + "-then"}, map[string]any{"from": id, "to": id + "-else", "on": "error"})
+	}
+	run := d.run(t, map[string]any{"steps": all, "edges": edges})
+	_, raw := d.see(t, "GET", "/runs/"+run+"/steps", "")
+	var trace struct {
+		Items []struct{ ID, Type, Status string }
+	}
+	require.NoError(t, json.Unmarshal(raw, &trace))
+	require.Len(t, trace.Items, len(all), string(raw))
+	for _, item := range trace.Items {
+		if !strings.Contains(item.ID, "-then") && !strings.Contains(item.ID, "-else") && item.Status == "completed" {
+			good++
+		}
+	}
+	return good
+}
+
+// run runs a graph, follows it, and looks at all that is shown of it afterwards.
+func (d *canaryDrive) run(t *testing.T, graph any) (id string) {
+	t.Helper()
+	workflow := d.make(t, "/workflows", map[string]any{"name": "canary", "graph": graph})
+	status, raw := d.see(t, "POST", "/workflows/"+workflow+"/trigger", `{"payload":{"who":"`+control+`"}}`, "Accept", "text/event-stream")
+	require.Equal(t, http.StatusOK, status, string(raw))
+	require.Regexp(t, `event: run\.(completed|failed)`, string(raw))
+	status, raw = d.see(t, "GET", "/runs?workflow_id="+workflow, "")
+	require.Equal(t, http.StatusOK, status)
+	var list struct{ Items []struct{ ID string } }
+	require.NoError(t, json.Unmarshal(raw, &list))
+	require.Len(t, list.Items, 1)
+	id = list.Items[0].ID
+	for _, of := range []string{"", "/steps", "/events?limit=200", "/why", "/stream"} {
+		status, raw := d.see(t, "GET", "/runs/"+id+of, "")
+		require.Equal(t, http.StatusOK, status, string(raw))
+	}
+	for _, tool := range []string{"get_run", "get_run_trace"} {
+		d.see(t, "POST", "/mcp", fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q,"arguments":{"run_id":%q}}}`, tool, id),
+			"Accept", "application/json, text/event-stream")
+	}
+	return id
+}
+
+// drive does all there is to do.
+func (d *canaryDrive) drive(t *testing.T) {
+	t.Helper()
+	status, raw := d.see(t, "POST", "/triggers", `{"type":"event","event_type":"flow.*","target_type":"webhook","url":"`+d.peer.url+`/hook"}`)
+	require.Equal(t, http.StatusCreated, status, string(raw))
+	// What is planted goes everywhere: the name of a step, its output, and the run's.
+	d.run(t, map[string]any{"steps": []any{map[string]any{
+		"id": control, "type": "connector", "connector": "core", "action": "set", "input": map[string]any{"who": "{{ payload.who }}"},
+	}}})
+	t.Run("accounts", func(t *testing.T) {
+		for _, a := range d.accounts(t) {
+			t.Run(a.name, func(t *testing.T) {
+				t.Parallel()
+				d.account(t, a)
+			})
+		}
 	})
+	for _, path := range []string{"/connections?limit=200", "/runs?limit=200", "/events?limit=200", "/connectors?limit=200", "/agents?limit=200", "/workflows?limit=200"} {
+		d.see(t, "GET", path, "")
+	}
+	d.see(t, "GET", "/metrics", "")
 }
 
-// dumpRedis looks through everything Redis holds and counts the keys.
-func dumpRedis(t *testing.T, rdb *redis.Client) (n int) {
-	t.Helper()
-	names := rdb.Scan(t.Context(), 0, "*", 1000).Iterator()
-	for names.Next(t.Context()) {
-		requireNoCanary(t, "the name of a key", names.Val())
-		switch raw, err := rdb.Dump(t.Context(), names.Val()).Result(); {
-		case err == nil:
-			requireNoCanary(t, "the key "+names.Val(), raw)
-			n++
-		default: // it is gone by now
-		}
-	}
-	return n
+// account is a connection of a connector, with secrets of its own.
+type account struct {
+	name      string // part of each of its secrets
+	connector string
+	config    map[string]any
+	secrets   []string // their names
+	actions   []canaryUse
+	modes     []string
+	// at is where the connection leads in a mode, as a part of its config.
+	at func(t *testing.T, mode string) map[string]any
 }
 
-// dumpPostgres looks through every row and counts them.
-func dumpPostgres(t *testing.T, address string) (n int) {
+// canaryUse is an action with an input.
+type canaryUse struct{ action, input string }
+
+func (a account) secretsOf() map[string]string {
+	out := map[string]string{}
+	for _, name := range a.secrets {
+		out[name] = canaryOf(a.name + "." + name)
+	}
+	return out
+}
+
+// connect makes the connection of an account that meets a mode.
+func (d *canaryDrive) connect(t *testing.T, a account, mode string) string {
 	t.Helper()
-	db, err := sql.Open("pgx", address)
-	require.NoError(t, err)
-	defer db.Close()
-	var tables []string
-	rows, err := db.QueryContext(t.Context(), `SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()`)
-	require.NoError(t, err)
-	for rows.Next() {
-		var name string
-		require.NoError(t, rows.Scan(&name))
-		tables = append(tables, name)
+	config := map[string]any{}
+	for name, v := range a.config {
+		config[name] = v
 	}
-	require.NoError(t, rows.Err())
-	require.Greater(t, len(tables), 15)
-	for _, table := range tables {
-		rows, err := db.QueryContext(t.Context(), `SELECT row::text FROM "`+table+`" AS row`) //nolint:gosec,sqlclosecheck // G202: the name is the database's own
-		require.NoError(t, err)
-		for rows.Next() {
-			var text string
-			require.NoError(t, rows.Scan(&text))
-			requireNoCanary(t, table, text)
-			n++
+	for name, v := range a.at(t, mode) {
+		config[name] = v
+	}
+	return d.make(t, "/connections", map[string]any{"connector": a.connector, "name": a.name + " " + mode, "config": config, "secrets": a.secretsOf()})
+}
+
+// account has every mode meet the account, and every action the usual ones.
+func (d *canaryDrive) account(t *testing.T, a account) {
+	var steps []canaryStep
+	add := func(connection string, use canaryUse) {
+		steps = append(steps, canaryStep{
+			"id": fmt.Sprintf("s%d", len(steps)), "type": "connector", "connector": a.connector, "action": use.action, "connection": connection, "input": json.RawMessage(use.input),
+			"retry": map[string]any{"max_attempts": 1},
+		})
+		status, raw := d.see(t, "POST", "/connectors/"+a.connector+"/actions/"+use.action+"/test", `{"input":`+use.input+`,"connection":"`+connection+`"}`)
+		require.Equal(t, http.StatusOK, status, string(raw))
+	}
+	for i, mode := range a.modes {
+		connection := d.connect(t, a, mode)
+		d.see(t, "POST", "/connections/"+connection+"/test", "")
+		d.see(t, "GET", "/connections/"+connection, "")
+		if i == 0 {
+			for _, use := range a.actions {
+				add(connection, use)
+			}
+			d.see(t, "PATCH", "/connections/"+connection, `{"config":{"base_url":"https://evil.example"}}`)
+			d.see(t, "PATCH", "/connections/"+connection, `{"name":"`+a.name+` again"}`)
+			continue
 		}
-		require.NoError(t, rows.Err())
+		use := a.actions[i%len(a.actions)]
+		add(connection, use)
+		if mode == "429-after" || mode == "cut" { // and once more
+			steps[len(steps)-1]["retry"] = map[string]any{"max_attempts": 2, "initial": "1ms"}
+		}
 	}
-	return n
+	good := d.flow(t, steps)
+	require.Positive(t, good, "nothing came to a good end")
+	// A run that fails, which is an event as well.
+	last := steps[len(steps)-1]
+	d.run(t, map[string]any{"steps": []any{last}})
+	heard := d.peer.kinds()
+	for _, name := range a.secrets {
+		require.Positive(t, heard[a.name+"."+name], "%s was never used", name)
+	}
+	t.Logf("%d of %d steps did well", good, len(steps))
+}
+
+// driveEmbedded has everything in this process, where what it keeps in memory can be
+// looked at.
+func driveEmbedded(t *testing.T) {
+	d, env := newCanaryDrive(t)
+	dir := t.TempDir()
+	log := newOutput()
+	p := &program{env: environmentOf(env), stdin: strings.NewReader(""), stdout: io.Discard, stderr: log}
+	cfg, err := p.config()
+	require.NoError(t, err)
+	data, err := openDataDir(dir, false)
+	require.NoError(t, err)
+	defer data.close()
+	cfg.DatabaseURL, cfg.HTTPAddr = "sqlite:"+data.file("flows.db"), "127.0.0.1:0"
+	cfg.EncryptionKey, err = data.encryptionKey()
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	a, err := newApp(ctx, cfg, roles{command: "dev", api: true, worker: true, scheduler: true, migrate: true}, p.logger(cfg))
+	require.NoError(t, err)
+	key, err := data.key(ctx, a.store)
+	require.NoError(t, err)
+	ready, ended := make(chan string, 1), make(chan error, 1)
+	go func() { ended <- a.run(ctx, func(url string) error { ready <- url; return nil }) }()
+	d.url, d.key = <-ready, key.Key
+	d.sweep.alsoFind(key.Key[strings.LastIndex(key.Key, "_")+1:])
+
+	end := watchRedis(t, d.sweep, a.broker.Client())
+	d.drive(t)
+	end()
+	stop()
+	require.NoError(t, <-ended)
+	d.sweep.look(t, "the log", "all of it", log.String())
+	for _, name := range databaseFiles {
+		if raw, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
+			d.sweep.look(t, "the files", name, string(raw))
+		}
+	}
+	sweepSQLite(t, d.sweep, filepath.Join(dir, "flows.db"))
+	d.sweep.requireControls(t, "answers", "streams", "webhooks", "traces", "Redis", "the log", "the files", "the database")
+}
+
+func environmentOf(vars []string) environment {
+	set := map[string]string{}
+	for _, v := range vars {
+		name, value, _ := strings.Cut(v, "=")
+		set[name] = value
+	}
+	return environment{lookup: func(name string) (string, bool) { v, ok := set[name]; return v, ok }, readFile: os.ReadFile}
+}
+
+// driveServers has a process for each role, on PostgreSQL and Redis.
+func driveServers(t *testing.T) {
+	d, more := newCanaryDrive(t)
+	env, redisURL := servers(t)
+	env = append(env, more...)
+	d.key = installed(t, env)
+	d.sweep.alsoFind(d.key[strings.LastIndex(d.key, "_")+1:])
+	listened, wire := newRedisWire(t, d.sweep, redisURL)
+	for i, v := range env {
+		if strings.HasPrefix(v, "FLOWS_REDIS_URL=") {
+			env[i] = "FLOWS_REDIS_URL=" + listened
+		}
+	}
+	api, address := serving(t, env, "api")
+	worker, _ := serving(t, env, "worker")
+	scheduler, _ := serving(t, env, "scheduler")
+	d.url = address
+	opt, err := redis.ParseURL(redisURL)
+	require.NoError(t, err)
+	rdb := redis.NewClient(opt)
+	t.Cleanup(func() { require.NoError(t, rdb.Close()) })
+
+	end := watchRedis(t, d.sweep, rdb)
+	d.drive(t)
+	end()
+	for name, p := range map[string]*process{"api": api, "worker": worker, "scheduler": scheduler} {
+		require.Zero(t, p.stop())
+		d.sweep.look(t, "the log", name, p.stdout.String()+p.stderr.String())
+	}
+	wire()
+	sweepPostgres(t, d.sweep, strings.TrimPrefix(env[0], "FLOWS_DATABASE_URL="))
+	d.sweep.requireControls(t, "answers", "streams", "webhooks", "traces", "Redis", "what goes to Redis", "the log", "the database")
 }

@@ -35,8 +35,10 @@ func (t *Tracer) Call(req *http.Request) (*http.Request, func(*http.Response, er
 	method := methodOf(req.Method)
 	ctx, span := t.tracer.Start(req.Context(), method, trace.WithSpanKind(trace.SpanKindClient))
 	if span.IsRecording() {
-		span.SetAttributes(semconv.HTTPRequestMethodKey.String(method), semconv.URLScheme(req.URL.Scheme),
-			semconv.ServerAddress(req.URL.Hostname()), semconv.ServerPort(portOf(req)))
+		span.SetAttributes(semconv.HTTPRequestMethodKey.String(method), semconv.URLScheme(req.URL.Scheme))
+		if !strayed(req) {
+			span.SetAttributes(semconv.ServerAddress(req.URL.Hostname()), semconv.ServerPort(portOf(req)))
+		}
 	}
 	carries := req.Header.Get(headerTraceparent) != ""
 	sent := req.Clone(ctx)
@@ -66,6 +68,16 @@ func (t *Tracer) Call(req *http.Request) (*http.Request, func(*http.Response, er
 		}
 		span.End()
 	}
+}
+
+// strayed tells whether a redirect leads a request to another host. The other side has
+// chosen its name then, and may have made it of what it was sent.
+func strayed(req *http.Request) bool {
+	first := req
+	for first.Response != nil && first.Response.Request != nil {
+		first = first.Response.Request
+	}
+	return first.URL.Host != req.URL.Host
 }
 
 const (

@@ -202,6 +202,38 @@ func outbound(t *testing.T, tracer *trace.Tracer, ctx context.Context, url strin
 	return resp, err
 }
 
+// Who redirects chooses the name of the host, and may put what it was sent into it.
+func TestTheHostOfARedirectElsewhereIsNotTold(t *testing.T) {
+	t.Parallel()
+	c := tracetest.New(t)
+	tracer := started(t, trace.Config{Endpoint: c.URL + "/v1/traces"})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/near" {
+			http.Redirect(w, r, "/far", http.StatusFound)
+			return
+		}
+		http.Redirect(w, r, "http://hunter2.invalid/", http.StatusFound)
+	}))
+	t.Cleanup(srv.Close)
+	ctx, step := tracer.Step(t.Context(), aStep(models.RunID(ids.New(models.RunPrefix))))
+	_, err := outbound(t, tracer, ctx, srv.URL+"/near", nil)
+	require.Error(t, err)
+	step.End("failed", nil)
+	flush(t, tracer)
+	calls := tracetest.Named(c.Spans(), "GET")
+	require.Len(t, calls, 3)
+	told := 0
+	for _, s := range calls {
+		if s.Attributes["server.address"] == "127.0.0.1" {
+			told++
+		}
+		for _, v := range s.Attributes {
+			require.NotContains(t, v, "hunter2")
+		}
+	}
+	require.Equal(t, 2, told)
+}
+
 func TestCallsOfAStepCarryItsContextToOwnHosts(t *testing.T) {
 	t.Parallel()
 	c := tracetest.New(t)
