@@ -40,12 +40,17 @@ func (r *Runner) runHTTP(ctx context.Context, a Agent, req Request) (Response, e
 		}
 		hidden.Watch(cfg.connection)
 	}
-	output, err := r.followHTTP(ctx, cfg, req)
+	var output json.RawMessage
+	burden := connectors.Burden{Connection: cfg.connection, Host: "agent " + a.Slug}
+	err = req.Use(ctx, burden, func() (err error) {
+		output, err = r.followHTTP(ctx, cfg, req, burden)
+		return err
+	})
 	return Response{Output: hidden.JSON(output)}, hidden.error(err)
 }
 
 // followHTTP sends the input and looks until there is an output.
-func (r *Runner) followHTTP(ctx context.Context, cfg httpConfig, req Request) (json.RawMessage, error) {
+func (r *Runner) followHTTP(ctx context.Context, cfg httpConfig, req Request, burden connectors.Burden) (json.RawMessage, error) {
 	if err := req.Begin(ctx); err != nil {
 		return nil, err
 	}
@@ -62,13 +67,14 @@ func (r *Runner) followHTTP(ctx context.Context, cfg httpConfig, req Request) (j
 		if answer.location == nil {
 			return nil, connectors.Permanent(connectors.CodeBadResponse, "the agent accepted the work without a Location to follow it")
 		}
-		answer, err = r.poll(ctx, cfg, answer)
+		answer, err = r.poll(ctx, cfg, answer, func(err error) { req.Heed(ctx, burden, err) })
 	}
 	return answer.output, err
 }
 
-// poll looks at the place the agent named until the work is done.
-func (r *Runner) poll(ctx context.Context, cfg httpConfig, answer httpAnswer) (httpAnswer, error) {
+// poll looks at the place the agent named until the work is done. missed hears of looks
+// that failed.
+func (r *Runner) poll(ctx context.Context, cfg httpConfig, answer httpAnswer, missed func(error)) (httpAnswer, error) {
 	at, wait, faults := answer.location, firstPoll, 0
 	asked := answer.retryAfter
 	for {
@@ -89,6 +95,7 @@ func (r *Runner) poll(ctx context.Context, cfg httpConfig, answer httpAnswer) (h
 			if faults++; !e.Retryable || faults >= maxPollFaults || ctx.Err() != nil {
 				return httpAnswer{}, err
 			}
+			missed(err)
 			asked = e.RetryAfter
 			continue
 		}

@@ -260,6 +260,16 @@ func (c *conversation) turn(ctx context.Context, n int) (*llm.Answer, error) {
 		c.count(*row.Usage)
 		return a, nil
 	}
+	var a *llm.Answer
+	err = c.req.Use(ctx, connectors.Burden{Connection: c.connection}, func() (err error) {
+		a, err = c.say(ctx, n, hash, q)
+		return err
+	})
+	return a, err
+}
+
+// say asks the model and keeps its answer.
+func (c *conversation) say(ctx context.Context, n int, hash string, q llm.Question) (*llm.Answer, error) {
 	if err := c.req.Begin(ctx); err != nil {
 		return nil, err
 	}

@@ -155,6 +155,7 @@ type platform struct {
 	req        Request
 	connection *connectors.Connection
 	journal    *journal
+	burden     connectors.Burden
 }
 
 // runPlatform starts a run on the platform, or finds the one that an earlier attempt
@@ -204,7 +205,19 @@ func (p *platform) follow(ctx context.Context) (Response, error) {
 	if errors.Is(err, errChanged) {
 		p.journal.restart()
 	}
+	p.burden = connectors.Burden{Connection: p.connection, Again: row != nil}
+	var resp Response
+	err = p.req.Use(ctx, p.burden, func() (err error) {
+		resp, err = p.toTheEnd(ctx, hash, row)
+		return err
+	})
+	return resp, err
+}
+
+// toTheEnd follows the run that the journal's row tells of, or a new one.
+func (p *platform) toTheEnd(ctx context.Context, hash string, row *models.AgentTurn) (Response, error) {
 	var run *platformRun
+	var err error
 	if row != nil {
 		run = &platformRun{ID: row.Response}
 	} else if run, err = p.start(ctx, hash); err != nil {
@@ -284,6 +297,7 @@ func (p *platform) poll(ctx context.Context, id string, run *platformRun) (Respo
 			if faults++; !e.Retryable || faults >= maxPollFaults || ctx.Err() != nil {
 				return Response{}, err
 			}
+			p.req.Heed(ctx, p.burden, err)
 			run = &platformRun{retryAfter: e.RetryAfter}
 			continue
 		}

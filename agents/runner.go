@@ -70,7 +70,8 @@ func (r *Runner) now() time.Time { return r.deps.Clock.Now().UTC().Truncate(time
 
 // Run makes one attempt at an agent's work and blocks until it is done, has
 // failed or ctx ends. The input and the output are held against the agent's
-// schemas. An error is a *connectors.Error, except one that BeforeEffect gave.
+// schemas. An error is a *connectors.Error, except one that BeforeEffect or Gate gave.
+// After one of Gate, the next attempt goes on where this one was held back.
 func (r *Runner) Run(ctx context.Context, a Agent, req Request) (Response, error) {
 	if len(req.Input) == 0 {
 		req.Input = json.RawMessage("null")

@@ -66,6 +66,7 @@ type tool struct {
 	cfg          toolConfig
 	slug, action string
 	spec         connectors.Action
+	connector    connectors.Connector
 	connection   *connectors.Connection
 	fixed        map[string]json.RawMessage
 	hidden       []string // guarded fields that nobody sets: the action does without
@@ -106,6 +107,7 @@ func (r *Runner) makeTool(ctx context.Context, ws string, cfg toolConfig) (*tool
 	case !known:
 		return nil, &toolFault{[]string{"action"}, fmt.Sprintf("there is no action %q", cfg.Action)}, nil
 	}
+	t.connector = connector
 	if fault := t.guarded(connector.Spec().Connection); fault != nil {
 		return nil, fault, nil
 	}
@@ -313,6 +315,15 @@ func (t *tool) checkHost(input json.RawMessage) error {
 	return nil
 }
 
+// burden is what a call of the tool uses.
+func (t *tool) burden(req Request) connectors.Burden {
+	b := connectors.Burden{Connection: t.connection}
+	if placed, ok := t.connector.(connectors.Placed); ok && b.Connection == nil {
+		b.Host = placed.Host(req)
+	}
+	return b
+}
+
 // maxResult bounds what a model is shown of what a tool gave.
 const maxResult = 64 << 10
 
@@ -382,7 +393,11 @@ func (c *conversation) do(ctx context.Context, turn, index int, call llm.Call, r
 		}
 		return c.journal.beginCall(ctx, row)
 	}
-	resp, err := c.runner.deps.Tools.Do(ctx, t.slug, req)
+	var resp connectors.Response
+	err = c.req.Use(ctx, t.burden(req), func() (err error) {
+		resp, err = c.runner.deps.Tools.Do(ctx, t.slug, req)
+		return err
+	})
 	if err != nil {
 		result, err := c.judge(ctx, call, err)
 		if err != nil && ctx.Err() == nil {

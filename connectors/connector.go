@@ -70,6 +70,9 @@ type Request struct {
 	// Guard knows the secrets that the attempt uses. Whoever opens a connection besides
 	// Connection has it watch that one, too. Nil: nobody else looks.
 	Guard *Guard
+	// Gate is asked for leave through Use by whoever uses more than Connection. Nil:
+	// nothing is held back.
+	Gate Gate
 	// BeforeEffect is called through Begin right before the first effect outside.
 	// It may be nil.
 	BeforeEffect func(context.Context) error

@@ -262,6 +262,30 @@ func TestAStepThatIsPutBackKeepsItsAttemptAndItsTurn(t *testing.T) {
 	require.Empty(t, s.row("a").Reason)
 }
 
+func TestAStepIsPutBackAmidEffectsThatCanBeRepeated(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(s *sim, token string){
+		"its worker dies": func(s *sim, _ string) {
+			s.now = s.now.Add(testRules.lease)
+			s.do(leaseOver{theStep("a")})
+		},
+		"its worker stops": func(s *sim, token string) {
+			s.do(leaseReturned{key: theStep("a"), token: token, why: "its worker is stopping"})
+		},
+	} {
+		s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`],"edges":[]}`)).start()
+		token := s.claim(theStep("a"))
+		s.do(effectBegins{key: theStep("a"), token: token, repeatable: true})
+		s.do(leaseReturned{key: theStep("a"), token: token, after: time.Minute, why: "connection c allows 1 in 1m0s"})
+		require.Equal(t, models.StepQueued, s.row("a").Status)
+		require.Equal(t, 1, s.row("a").Attempt)
+		s.now = s.now.Add(time.Minute)
+		lose(s, s.claim(theStep("a")))
+		require.Equal(t, models.StepQueued, s.row("a").Status)
+		require.Empty(t, s.row("a").Reason, "%s: the turn it had may be used up", name)
+	}
+}
+
 func TestTimersFireWhenDueAndNotBefore(t *testing.T) {
 	t.Parallel()
 	s := newSim(t, parseGraph(t, `{"steps":[{"id":"w","type":"wait","for":"90s"},`+step("b")+`],"edges":[{"from":"w","to":"b"}]}`)).start()

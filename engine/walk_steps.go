@@ -228,7 +228,7 @@ func (w *walk) retry(n *node, row *models.Step, failure *models.StepError, due t
 		Status: models.StepFailed, Error: failure, QueuedAt: row.QueuedAt, StartedAt: row.StartedAt, FinishedAt: &w.now,
 	})
 	w.log(models.EventStepRetrying, row, map[string]any{"attempt": row.Attempt, "error": failure, "retry_at": due})
-	row.Error = failure
+	row.Error, row.Reason = failure, "" // a turn that the attempt was given ended with it
 	w.queue(n, row, row.Attempt+1, due)
 }
 
@@ -263,6 +263,7 @@ func (w *walk) returnLease(h leaseReturned) error {
 	deliveries := row.Deliveries + 1 // the task of the last delivery may still hold its id
 	row.Status, row.LeaseToken, row.WorkerID, row.StartedAt, row.Deliveries = models.StepQueued, "", "", nil, deliveries
 	said := map[string]any{"attempt": row.Attempt, "reason": h.why}
+	row.Reason = ""
 	if h.after > 0 {
 		due := w.now.Add(h.after)
 		row.DueAt, row.Reason = &due, h.why

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -48,9 +49,9 @@ func (w *Worker) burdensOf(work *engine.Work, conn *connectors.Connection, host 
 	var burdens []burden
 	switch {
 	case conn != nil:
-		burdens = append(burdens, burden{"connection:" + ws + ":" + conn.ID, "its connection", limitOf(conn)})
+		burdens = append(burdens, ofConnection(ws, conn, "its connection"))
 	case host != "":
-		burdens = append(burdens, burden{"host:" + ws + ":" + host, host, limits.Limit{}})
+		burdens = append(burdens, ofHost(ws, host))
 	}
 	if w.cfg.WorkspaceLimit != (limits.Limit{}) {
 		burdens = append(burdens, burden{"workspace:" + ws, "its workspace", w.cfg.WorkspaceLimit})
@@ -58,13 +59,22 @@ func (w *Worker) burdensOf(work *engine.Work, conn *connectors.Connection, host 
 	return burdens
 }
 
+func ofConnection(ws string, conn *connectors.Connection, name string) burden {
+	return burden{"connection:" + ws + ":" + conn.ID, name, limitOf(conn)}
+}
+
+func ofHost(ws, host string) burden {
+	return burden{"host:" + ws + ":" + host, host, limits.Limit{}}
+}
+
 func limitOf(c *connectors.Connection) limits.Limit {
 	return limits.Limit{Count: c.Limits.Count, Per: c.Limits.Per, Concurrency: c.Limits.Concurrency}
 }
 
-// letIn asks every one of them for leave. The error is a *heldBack where one refuses, and
-// otherwise done must be called after the attempt.
-func (w *Worker) letIn(ctx context.Context, work *engine.Work, burdens []burden) (done func(), err error) {
+// letIn asks every one of them for leave; the first so many have given a turn already.
+// The error is a *heldBack where one refuses, and otherwise done must be called after
+// the use.
+func (w *Worker) letIn(ctx context.Context, work *engine.Work, burdens []burden, turns int) (done func(), err error) {
 	if w.deps.Limits == nil || len(burdens) == 0 {
 		return func() {}, nil
 	}
@@ -74,13 +84,6 @@ func (w *Worker) letIn(ctx context.Context, work *engine.Work, burdens []burden)
 	done = func() {
 		for _, p := range in {
 			w.deps.Limits.Leave(ctx, p.key, holder, p.limit, time.Since(began))
-		}
-	}
-	// It was given a turn by the one that held it back, after those before it.
-	turns := 0
-	for i, p := range burdens {
-		if strings.HasPrefix(work.HeldBy, p.name) {
-			turns = i + 1
 		}
 	}
 	for i, p := range burdens {
@@ -98,6 +101,40 @@ func (w *Worker) letIn(ctx context.Context, work *engine.Work, burdens []burden)
 		in = append(in, p)
 	}
 	return done, nil
+}
+
+// turnsOf tells how many of the burdens of a step have given it a turn: the one that held
+// it back, after those before it.
+func turnsOf(work *engine.Work, burdens []burden) int {
+	turns := 0
+	for i, p := range burdens {
+		if gaveTurn(work.HeldBy, p.name) {
+			turns = i + 1
+		}
+	}
+	return turns
+}
+
+// then stands before why a step was held back earlier, where that turn is kept and
+// another has refused meanwhile.
+const then = " (then "
+
+// gaveTurn tells whether a turn is kept by what is so called, going by why the step was
+// put back.
+func gaveTurn(heldBy, name string) bool {
+	return strings.HasPrefix(heldBy, name+" ") || strings.Contains(heldBy, then+name+" ")
+}
+
+// keeping adds to why a step is put back the turn that it was given before.
+func keeping(why, name, heldBy string) string {
+	if strings.HasPrefix(heldBy, name+" ") {
+		_, heldBy, _ = strings.Cut(heldBy, then)
+		heldBy = strings.TrimSuffix(heldBy, ")")
+	}
+	if heldBy == "" {
+		return why
+	}
+	return why + then + heldBy + ")"
 }
 
 func because(c limits.Cause, l limits.Limit) string {
@@ -124,7 +161,7 @@ func (w *Worker) heed(ctx context.Context, burdens []burden, err error) {
 
 // within does an attempt within the limits of its burdens.
 func (w *Worker) within(ctx context.Context, work *engine.Work, burdens []burden, do func() (connectors.Response, error)) (connectors.Response, error) {
-	done, err := w.letIn(ctx, work, burdens)
+	done, err := w.letIn(ctx, work, burdens, turnsOf(work, burdens))
 	if err != nil {
 		return connectors.Response{}, err
 	}
@@ -132,6 +169,70 @@ func (w *Worker) within(ctx context.Context, work *engine.Work, burdens []burden
 	resp, err := do()
 	w.heed(ctx, burdens, err)
 	return resp, err
+}
+
+// gate holds back what an attempt of an agent does through connections. One attempt does
+// one thing after the other.
+type gate struct {
+	w    *Worker
+	work *engine.Work
+	used bool // the turn that was given when the step was put back
+}
+
+var _ connectors.Gate = (*gate)(nil)
+
+func (g *gate) burdens(b connectors.Burden) []burden {
+	ws := string(g.work.Ref.Workspace)
+	switch {
+	case b.Connection != nil:
+		return []burden{ofConnection(ws, b.Connection, "connection "+b.Connection.ID)}
+	case b.Host != "":
+		return []burden{ofHost(ws, b.Host)}
+	}
+	return nil
+}
+
+// Enter asks for leave to use something.
+func (g *gate) Enter(ctx context.Context, b connectors.Burden) (leave func(error), err error) {
+	burdens := g.burdens(b)
+	turns := 0
+	if len(burdens) > 0 && !g.used && gaveTurn(g.work.HeldBy, burdens[0].name) {
+		turns, g.used = 1, true
+	}
+	if b.Again {
+		turns = len(burdens)
+	}
+	done, err := g.w.letIn(ctx, g.work, burdens, turns)
+	if err != nil {
+		return nil, err
+	}
+	return func(err error) {
+		done()
+		g.w.heed(ctx, burdens, err)
+	}, nil
+}
+
+// Heed hears of a failure amid a use.
+func (g *gate) Heed(ctx context.Context, b connectors.Burden, err error) {
+	g.w.heed(ctx, g.burdens(b), err)
+}
+
+// withinAgent runs an agent within the limits of its workspace. What it uses meanwhile
+// has limits of its own: where one of those held it back, its workspace had let it in.
+func (w *Worker) withinAgent(ctx context.Context, work *engine.Work, run func(connectors.Gate) (connectors.Response, error)) (connectors.Response, error) {
+	burdens, turns := w.burdensOf(work, nil, ""), 0
+	if work.HeldBy != "" {
+		turns = len(burdens)
+	}
+	done, err := w.letIn(ctx, work, burdens, turns)
+	if held, ok := errors.AsType[*heldBack](err); ok {
+		held.why = keeping(held.why, burdens[0].name, work.HeldBy)
+	}
+	if err != nil {
+		return connectors.Response{}, err
+	}
+	defer done()
+	return run(&gate{w: w, work: work})
 }
 
 // putBack hands a step back that was held back.

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -109,8 +110,21 @@ func TestEverybodyLeavesAloneWhoAskedForIt(t *testing.T) {
 
 // failure is what action fail of the test connector answers.
 type failure struct {
-	mu  sync.Mutex
-	err error
+	mu   sync.Mutex
+	err  error
+	done []string // keys of effects
+}
+
+func (f *failure) note(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.done = append(f.done, key)
+}
+
+func (f *failure) keys() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.done)
 }
 
 func (f *failure) fails(err error) {

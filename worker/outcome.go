@@ -172,7 +172,8 @@ func (w *Worker) callAgent(ctx context.Context, work *engine.Work, req connector
 	case err != nil:
 		return connectors.Response{}, err
 	}
-	resp, err := w.within(ctx, work, w.burdensOf(work, nil, "agent "+row.Slug), func() (connectors.Response, error) {
+	resp, err := w.withinAgent(ctx, work, func(g connectors.Gate) (connectors.Response, error) {
+		req.Gate = g
 		return w.deps.Agents.Run(ctx, agents.Agent{
 			Slug: row.Slug, Name: row.Name, Kind: row.Kind, Connection: row.Connection, Config: row.Config,
 			InputSchema: row.InputSchema, OutputSchema: row.OutputSchema,

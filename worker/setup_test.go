@@ -223,6 +223,10 @@ func (c *testConnector) Do(ctx context.Context, r connectors.Request) (connector
 		if err := r.Begin(ctx); err != nil {
 			return connectors.Response{}, err
 		}
+		if err := c.answer(); err != nil {
+			return connectors.Response{}, err
+		}
+		c.note(r.IdempotencyKey)
 	}
 	return connectors.Response{Output: r.Input, Usage: &connectors.Usage{Turns: 1}}, nil
 }

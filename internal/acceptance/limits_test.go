@@ -1,6 +1,7 @@
 package acceptance_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/10ex/flows/agents/llm/llmtest"
 )
 
 // tired is a server that asks once to be left alone.
@@ -113,6 +116,53 @@ func TestAllWorkersLeaveAServerAloneThatAsksForIt(t *testing.T) {
 		require.GreaterOrEqual(t, early, rest-100*time.Millisecond)
 		t.Logf("connected %t: the next call came %s after the answer, the last of %d after %s", connected, early.Round(time.Millisecond), more+1, last.Round(time.Millisecond))
 	}
+	f.requireNothingLeft(t)
+	f.requireNoErrors(t)
+}
+
+// Agents of two workers keep to what the connection of their model allows, are put back
+// between turns, and pay for each turn once.
+func TestAgentsOfAllWorkersKeepToTheLimitOfTheirModel(t *testing.T) {
+	t.Parallel()
+	if !haveServers() {
+		return
+	}
+	f := newFleet(t, "plain")
+	f.startAll(t, 2, 1)
+	var mu sync.Mutex
+	var arrived []time.Time
+	turns := map[string][]int{}
+	vendor := llmtest.New(t, func(a llmtest.Asked) llmtest.Reply {
+		mu.Lock()
+		defer mu.Unlock()
+		arrived, turns[a.Last] = append(arrived, time.Now()), append(turns[a.Last], a.Turn)
+		if a.Turn == 1 {
+			return llmtest.Reply{Calls: []llmtest.Call{{Name: "keep", Arguments: `{"value":1}`}}, Input: 10, Output: 1}
+		}
+		return llmtest.Reply{Text: "done", Input: 10, Output: 1}
+	})
+	var made struct{ ID string }
+	require.NoError(t, f.want(http.StatusCreated, "POST", "/connections", json.RawMessage(fmt.Sprintf(
+		`{"connector":"openai","name":"slow","config":{"base_url":"%s/v1","limits":{"count":2,"per":"2s"}},"secrets":{"token":%q}}`, vendor.URL, llmtest.Key)), &made))
+	require.NoError(t, f.want(http.StatusCreated, "POST", "/agents", json.RawMessage(fmt.Sprintf(
+		`{"slug":"clerk","kind":"llm","connection":%q,"config":{"model":"gpt-4o-mini","tools":[{"action":"core.set","name":"keep"}]}}`, made.ID)), nil))
+	wf := f.workflow(t, `{"steps":[{"id":"ask","type":"agent","agent":"clerk","input":"{{ run.id }}"}]}`)
+	const runs = 5
+	f.triggerMore(t, wf, runs)
+	waitFor(t, endLimit, "one to be put back after its first turn", func() bool {
+		return f.number(t, `SELECT count(*) FROM steps AS s JOIN agent_turns AS a ON a.run_id = s.run_id WHERE s.status = 'queued' AND s.reason LIKE 'connection %'`) > 0
+	})
+	f.settle(t, wf)
+	require.Equal(t, map[string]int{"completed": runs}, f.count(t, wf))
+	require.Zero(t, f.number(t, `SELECT count(*) FROM step_attempts WHERE error->>'code' IS DISTINCT FROM 'worker_lost'`), "to be put back is no attempt")
+	mu.Lock()
+	defer mu.Unlock()
+	require.Len(t, turns, runs)
+	for run, of := range turns {
+		require.Equal(t, []int{1, 2}, of, run)
+	}
+	// Two at once, and then one a second; the first may have come late.
+	require.GreaterOrEqual(t, arrived[2*runs-1].Sub(arrived[0]), (2*runs-2)*time.Second-2*time.Second)
 	f.requireNothingLeft(t)
 	f.requireNoErrors(t)
 }
