@@ -29,8 +29,12 @@ const hooksPath = base + "/hooks/"
 // originKey holds the address the caller has reached this server at.
 type originKey struct{}
 
-// noteOrigin remembers the address a request came to, for answers that name one.
+// noteOrigin remembers the address a request came to, for answers that name one. What
+// comes through a door has none of its own: that of the door counts.
 func (a *API) noteOrigin(c *fiber.Ctx) error {
+	if _, ok := throughDoor(c.UserContext()); ok {
+		return c.Next()
+	}
 	origin := a.cfg.PublicURL
 	if origin == "" {
 		scheme := "http://"

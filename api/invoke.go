@@ -68,6 +68,7 @@ func fromOutside(link func(huma.Context, func(huma.Context))) func(huma.Context,
 // one at a time within the caller's rate, and may ask operations by Invoke with the
 // context of its request. It has to be called before Listen.
 func (a *API) Open(path string, h http.Handler) {
+	a.app.Post(path, a.noteOrigin)
 	links := huma.Middlewares{a.refuseOtherSites, a.authenticate, a.limitRate}
 	op := &huma.Operation{Method: http.MethodPost, Path: path}
 	a.huma.Adapter().Handle(op, links.Handler(func(hc huma.Context) { a.serveDoor(hc, path, h) }))
@@ -244,13 +245,20 @@ func (r route) at(values map[string]string) (string, error) {
 	}
 }
 
+// goodName tells whether a name is one that something may have. Those of actions have
+// dots between words, as crm.create_lead has; a path of dots leads elsewhere.
 func goodName(s string) bool {
-	for _, c := range []byte(s) {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+	for word := range strings.SplitSeq(s, ".") {
+		if word == "" {
 			return false
 		}
+		for _, c := range []byte(word) {
+			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+				return false
+			}
+		}
 	}
-	return s != ""
+	return true
 }
 
 // noConn is the connection of a call from within: there is none. Only what is

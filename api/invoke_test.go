@@ -73,6 +73,7 @@ func TestAPathIsFilledWithNamesOnly(t *testing.T) {
 	r := route{name: "x", path: "/a/{id}/b/{step}"}
 	for id, want := range map[string]string{
 		"wf_1": "/a/wf_1/b/s", "": "/a/-/b/s", "..": "/a/-/b/s", "x/y": "/a/-/b/s", "x?y": "/a/-/b/s", "x#": "/a/-/b/s", "%2f": "/a/-/b/s", "{step}": "/a/-/b/s",
+		"crm.create_lead": "/a/crm.create_lead/b/s", ".": "/a/-/b/s", ".a": "/a/-/b/s", "a.": "/a/-/b/s", "a..b": "/a/-/b/s",
 	} {
 		got, err := r.at(map[string]string{"id": id, "step": "s"})
 		require.NoError(t, err)
