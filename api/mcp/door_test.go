@@ -83,20 +83,21 @@ func TestMessagesThatAreNoneAreRefusedAsSuch(t *testing.T) {
 		status  int
 		code    int // of JSON-RPC; 0: the answer is a problem
 	}{
-		"no JSON":              {body: `hello`, status: 400, code: -32700},
-		"nothing":              {body: ``, status: 400, code: -32700},
-		"not UTF-8":            {body: "{\"a\":\"\xff\"", status: 400, code: -32700},
-		"deep":                 {body: strings.Repeat("[", 2000), status: 400, code: -32600},
-		"deeper":               {body: strings.Repeat(`{"a":`, 800), status: 400, code: -32700},
-		"a batch":              {body: "[" + call(1) + "," + call(2) + "]", status: 400, code: -32600},
-		"a batch in disguise":  {body: " \n[" + call(1) + "]", headers: []string{"Mcp-Protocol-Version", "2025-03-26"}, status: 400, code: -32600},
-		"no JSON-RPC":          {body: `{"hello":"world"}`, status: 400, code: -32600},
-		"unknown method":       {body: `{"jsonrpc":"2.0","id":1,"method":"tools/fly"}`, status: 400, code: -32600},
-		"unknown version":      {body: listing, headers: []string{"Mcp-Protocol-Version", "1999-01-01"}, status: 400, code: -32600},
-		"standing":             {body: `{"jsonrpc":"2.0","id":7,"method":"subscriptions/listen","params":{}}`, status: 404, code: -32601},
-		"another type of body": {body: listing, headers: []string{"Content-Type", "text/plain"}, status: 415},
-		"packed":               {body: listing, headers: []string{"Content-Encoding", "gzip"}, status: 415},
-		"too large":            {body: `{"a":"` + strings.Repeat("x", 5000) + `"}`, status: 413},
+		"no JSON":                        {body: `hello`, status: 400, code: -32700},
+		"nothing":                        {body: ``, status: 400, code: -32700},
+		"not UTF-8":                      {body: "{\"a\":\"\xff\"", status: 400, code: -32700},
+		"deep":                           {body: strings.Repeat("[", 2000), status: 400, code: -32600},
+		"deeper":                         {body: strings.Repeat(`{"a":`, 800), status: 400, code: -32700},
+		"a batch":                        {body: "[" + call(1) + "," + call(2) + "]", status: 400, code: -32600},
+		"a batch in disguise":            {body: " \n[" + call(1) + "]", headers: []string{"Mcp-Protocol-Version", "2025-03-26"}, status: 400, code: -32600},
+		"no JSON-RPC":                    {body: `{"hello":"world"}`, status: 400, code: -32600},
+		"unknown method":                 {body: `{"jsonrpc":"2.0","id":1,"method":"tools/fly"}`, status: 200, code: -32601},
+		"of a version without handshake": {body: `{"jsonrpc":"2.0","id":1,"method":"tools/fly"}`, headers: []string{"Mcp-Protocol-Version", "2026-07-28"}, status: 404, code: -32601},
+		"unknown version":                {body: listing, headers: []string{"Mcp-Protocol-Version", "1999-01-01"}, status: 400, code: -32600},
+		"standing":                       {body: `{"jsonrpc":"2.0","id":7,"method":"subscriptions/listen","params":{}}`, status: 404, code: -32601},
+		"another type of body":           {body: listing, headers: []string{"Content-Type", "text/plain"}, status: 415},
+		"packed":                         {body: listing, headers: []string{"Content-Encoding", "gzip"}, status: 415},
+		"too large":                      {body: `{"a":"` + strings.Repeat("x", 5000) + `"}`, status: 413},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -37,10 +37,27 @@ func screen(r *http.Request) *fault {
 	if err := json.Unmarshal(body, &message); err != nil {
 		return &fault{http.StatusBadRequest, nil, jsonrpc.CodeParseError, "The message is not JSON-RPC."}
 	}
-	if message.Method == "subscriptions/listen" {
+	switch asks := message.ID != nil && message.Method != ""; {
+	case message.Method == "subscriptions/listen":
 		return &fault{http.StatusNotFound, message.ID, jsonrpc.CodeMethodNotFound, "There is nothing to subscribe to."}
+	case asks && !known[message.Method]:
+		// Versions of the protocol that have no handshake tell by the status that there is
+		// no such thing; in those before, the answer to a call that was understood is 200.
+		status := http.StatusOK
+		if r.Header.Get("Mcp-Protocol-Version") >= "2026-07-28" {
+			status = http.StatusNotFound
+		}
+		return &fault{status, message.ID, jsonrpc.CodeMethodNotFound, "There is no such method."}
 	}
 	return nil
+}
+
+// known are the methods that the protocol has for servers. Of some there is nothing to
+// be had here, which the library says in each version's own way.
+var known = map[string]bool{
+	"initialize": true, "server/discover": true, "ping": true, "tools/list": true, "tools/call": true, "completion/complete": true, "logging/setLevel": true,
+	"prompts/list": true, "prompts/get": true, "resources/list": true, "resources/templates/list": true, "resources/read": true,
+	"resources/subscribe": true, "resources/unsubscribe": true,
 }
 
 func writeFault(w http.ResponseWriter, status int, id json.RawMessage, code int64, message string) {
