@@ -37,9 +37,9 @@ const (
 	ends
 )
 
-func (e effect) annotations(title string) *mcp.ToolAnnotations {
+func (e effect) annotations() *mcp.ToolAnnotations {
 	return &mcp.ToolAnnotations{
-		Title: title, ReadOnlyHint: e == reads, IdempotentHint: e != adds && e != starts,
+		ReadOnlyHint: e == reads, IdempotentHint: e != adds && e != starts,
 		DestructiveHint: new(e == ends), OpenWorldHint: new(e == starts || e == moves),
 	}
 }
@@ -106,11 +106,11 @@ func bind(t tool, doc *document) (*boundTool, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s: %s %w", a.name, a.to, errNoField)
 		}
-		schema, _ := doc.standAlone(f.schema, definitions, false).(map[string]any)
-		switch {
-		case a.instead != nil:
-			schema = maps.Clone(a.instead)
-		case a.object && anything(schema):
+		schema := maps.Clone(a.instead)
+		if schema == nil {
+			schema, _ = doc.standAlone(f.schema, definitions).(map[string]any)
+		}
+		if a.object && anything(schema) {
 			schema["type"] = "object"
 		}
 		if does := orElse(a.does, f.does); does != "" {
@@ -137,8 +137,8 @@ func bind(t tool, doc *document) (*boundTool, error) {
 	}
 	b.shown = &mcp.Tool{
 		Meta: mcp.Meta{metaOperation: op.name, metaScope: op.scope},
-		Name: t.name, Title: t.title, Description: t.does, Annotations: t.effect.annotations(t.title),
-		InputSchema: input, OutputSchema: doc.outputOf(op),
+		Name: t.name, Title: t.title, Description: t.does, Annotations: t.effect.annotations(),
+		InputSchema: input,
 	}
 	return b, nil
 }
@@ -165,18 +165,4 @@ func withoutNull(schema map[string]any) {
 	if types, ok := schema["type"].([]any); ok && len(types) == 2 && types[1] == "null" {
 		schema["type"] = types[0]
 	}
-}
-
-// outputOf is the schema of a result: what the operation answers, or the problem.
-func (d *document) outputOf(op *operation) any {
-	if op.output == nil {
-		return nil
-	}
-	definitions := map[string]any{}
-	out := map[string]any{"type": "object", "anyOf": []any{
-		d.standAlone(op.output, definitions, true),
-		d.standAlone(map[string]any{"$ref": components + "Problem"}, definitions, true),
-	}}
-	out["$defs"] = definitions
-	return out
 }

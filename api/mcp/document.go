@@ -132,9 +132,9 @@ func (d *document) resolve(schema map[string]any) (map[string]any, bool) {
 }
 
 // standAlone gives a copy of a schema that refers to nothing outside of itself: what
-// it refers to is put into definitions. Open objects may have members that are not
-// named: answers grow.
-func (d *document) standAlone(v any, definitions map[string]any, open bool) any {
+// it refers to is put into definitions. What helps nobody to write a value stays
+// behind: how programs hold numbers, and how long a text may be at most.
+func (d *document) standAlone(v any, definitions map[string]any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		out := make(map[string]any, len(v))
@@ -143,21 +143,21 @@ func (d *document) standAlone(v any, definitions map[string]any, open bool) any 
 				name := strings.TrimPrefix(ref, components)
 				if _, have := definitions[name]; !have {
 					definitions[name] = nil // it may refer to itself
-					definitions[name] = d.standAlone(d.schemas[name], definitions, open)
+					definitions[name] = d.standAlone(d.schemas[name], definitions)
 				}
 				out[key] = "#/$defs/" + name
 				continue
 			}
-			if key == "additionalProperties" && value == false && open {
+			if key == "maxLength" || key == "minLength" || key == "format" && (value == "int64" || value == "double") {
 				continue
 			}
-			out[key] = d.standAlone(value, definitions, open)
+			out[key] = d.standAlone(value, definitions)
 		}
 		return out
 	case []any:
 		out := make([]any, len(v))
 		for i, item := range v {
-			out[i] = d.standAlone(item, definitions, open)
+			out[i] = d.standAlone(item, definitions)
 		}
 		return out
 	}

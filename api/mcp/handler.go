@@ -42,10 +42,14 @@ func New(served *api.API, version string) (*Handler, error) {
 			},
 		},
 	)
+	described := doc.describers(tools)
 	for _, t := range tools {
 		bound, err := bind(t, doc)
 		if err != nil {
 			return nil, fmt.Errorf("MCP tool %s: %w", t.name, err)
+		}
+		if op := doc.operations[t.operation]; described[op.answers()] == t.name {
+			bound.shown.OutputSchema = doc.outline(op)
 		}
 		h.tools[t.name] = bound
 		server.AddTool(bound.shown, func(ctx context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {

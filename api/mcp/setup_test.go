@@ -17,13 +17,19 @@ import (
 	"github.com/10ex/flows/agents"
 	"github.com/10ex/flows/api"
 	"github.com/10ex/flows/bus"
+	"github.com/10ex/flows/connections"
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
+	httpconnector "github.com/10ex/flows/connectors/http"
+	"github.com/10ex/flows/connectors/openapi"
+	"github.com/10ex/flows/connectors/registered"
+	"github.com/10ex/flows/connectors/tenex"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/apikey"
 	"github.com/10ex/flows/internal/clock"
 	"github.com/10ex/flows/internal/egress"
 	"github.com/10ex/flows/internal/ids"
+	"github.com/10ex/flows/internal/seal"
 	"github.com/10ex/flows/internal/testkit"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
@@ -55,9 +61,6 @@ type notifier struct{ *engine.Hub }
 
 func (n notifier) Notify(_ context.Context, list []engine.Notice) { n.Publish(list) }
 
-// noConnections is for who never asks.
-type noConnections struct{ api.Connections }
-
 // bundle is an API with a door for MCP that listens on a port of its own.
 type bundle struct {
 	store *store.Store
@@ -77,22 +80,41 @@ func each(t *testing.T, test func(t *testing.T, b *bundle)) {
 
 func setup(t *testing.T, s *store.Store, cfg api.Config) *bundle {
 	t.Helper()
-	guarded, err := egress.New(egress.Config{})
+	guarded, err := egress.New(egress.Config{AllowPrivate: true})
 	require.NoError(t, err)
-	registry, err := connectors.NewRegistry(core.Connector{})
+	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(guarded), tenex.New(guarded))
 	require.NoError(t, err)
+	own, err := registered.New(registered.Deps{Store: s, BuiltIn: registry, Kinds: map[models.ConnectorKind]connectors.Kind{
+		models.ConnectorOpenAPI: openapi.NewKind(guarded),
+	}})
+	require.NoError(t, err)
+	catalogue := connectors.NewCatalogue(registry, own)
 	b := &bundle{store: s, http: &http.Client{Transport: &http.Transport{}}}
 	hub := engine.NewHub()
 	e, err := engine.New(engine.Deps{
-		Store: s, Clock: clock.System{}, Enqueuer: noQueue{}, Notifier: notifier{hub}, Catalogue: connectors.NewCatalogue(registry, nil), Log: testkit.Logger(t),
+		Store: s, Clock: clock.System{}, Enqueuer: noQueue{}, Notifier: notifier{hub}, Catalogue: catalogue, Log: testkit.Logger(t),
 	}, engine.Config{})
 	require.NoError(t, err)
-	b.bus, err = bus.New(bus.Deps{Store: s, Engine: e, Clock: clock.System{}, Jobs: b, Log: testkit.Logger(t)}, bus.Config{})
+	ring, err := seal.New(make([]byte, seal.KeySize))
 	require.NoError(t, err)
-	runner, err := agents.New(agents.Deps{Egress: guarded})
+	b.bus, err = bus.New(bus.Deps{Store: s, Engine: e, Clock: clock.System{}, Jobs: b, Seal: ring, Log: testkit.Logger(t)}, bus.Config{})
+	require.NoError(t, err)
+	accounts, err := connections.New(connections.Deps{Store: s, Connectors: catalogue, Seal: ring, Egress: guarded, Log: testkit.Logger(t)})
+	require.NoError(t, err)
+	runner, err := agents.New(agents.Deps{
+		Egress: guarded, Tools: catalogue, OpenFunc: accounts.Open,
+		PeekFunc: func(ctx context.Context, ws models.WorkspaceID, id string) (string, error) {
+			c, err := accounts.Get(ctx, ws, models.ConnectionID(id))
+			if err != nil {
+				return "", err
+			}
+			return c.Connector, nil
+		},
+		LedgerFunc: func(ws models.WorkspaceID) agents.Ledger { return s.For(ws) },
+	})
 	require.NoError(t, err)
 	served, err := api.New(api.Deps{
-		Store: s, Engine: e, Bus: b.bus, Hub: hub, Connectors: connectors.NewCatalogue(registry, nil), Agents: runner, Connections: noConnections{}, Log: testkit.Logger(t),
+		Store: s, Engine: e, Bus: b.bus, Hub: hub, Connectors: catalogue, Registered: own, Agents: runner, Connections: accounts, Log: testkit.Logger(t),
 	}, cfg)
 	require.NoError(t, err)
 	door, err := New(served, "1.2.3")

@@ -1,13 +1,15 @@
 package mcp
 
+import "slices"
+
 // instructions are what a model is told about the product as a whole.
 const instructions = `flows runs workflows of agents and connectors (HTTP calls and others) for sales and marketing teams, and keeps running them through crashes and waits of weeks.
 
-Words: A workflow (id wf_…) holds a graph of steps and edges, in immutable versions. A run (run_…) is one execution of a version with a payload; its steps have the names that the author of the graph gave them. Triggers (trg_…) start runs when events (evt_…) come in, at set times, or when a webhook is called. An agent (by slug) or an action of a connector does the work of a step. Ids cannot be guessed: take them from the lists or from earlier results.
+Words: A workflow (id wf_…) holds a graph of steps and edges, in immutable versions. A run (run_…) is one execution of a version with a payload; its steps have the names that the author of the graph gave them. Triggers (trg_…) start runs when events (evt_…) come in, at set times, or when a webhook is called. An agent (by slug) or an action of a connector does the work of a step; a connection (conn_…) is an account that it acts with. Ids cannot be guessed: take them from the lists or from earlier results.
 
-To do something with a workflow: list_workflows, then get_workflow for its input_schema, then trigger_workflow with a payload that fits, with wait_seconds to get the result at once. To find out what happened: get_run, get_run_trace for every step, why_run for what a run is waiting for. To build one: list_workflow_templates and create_workflow_from_template where one fits; else list_connectors and list_agents, validate_workflow until it is valid, create_workflow, and create_trigger to have it started by events or at set times.
+To do something with a workflow: list_workflows, then get_workflow for its input_schema, then trigger_workflow with a payload that fits, with wait_seconds to get the result at once. To find out what happened: get_run, get_run_trace for every step, why_run for what a run is waiting for. To build one: list_workflow_templates and create_workflow_from_template where one fits; else list_connectors and list_agents, validate_workflow until it is valid, create_workflow, and create_trigger to have it started by events or at set times. What it lacks is made first: create_connection for an account, register_connector for an API or MCP server, create_agent.
 
-A refused call is a result with isError and a problem: code says what kind (not_found, forbidden_scope, invalid, invalid_state, rate_limited …), errors says which argument to mend. Lists give next_cursor; pass it as cursor for the next page. Times are RFC 3339 in UTC. Runs act in the real world: they may send messages to people, so start, resume and approve only what was asked for.`
+A refused call is a result with isError and a problem: detail says in words what is wrong, code says what kind (not_found, forbidden_scope, invalid, invalid_state, rate_limited …), errors says which argument to mend. Lists give next_cursor; pass it as cursor for the next page. Times are RFC 3339 in UTC. Runs act in the real world: they may send messages to people, so start, resume and approve only what was asked for.`
 
 // prefer is the header that says how long to wait for a run to end.
 var prefer = place{"header", "Prefer"}
@@ -15,14 +17,24 @@ var prefer = place{"header", "Prefer"}
 // longestWait is the longest wait for a run to end, in seconds.
 const longestWait = 60
 
-const aboutGraph = "The graph: {\"steps\":[…],\"edges\":[…]}. See create_workflow for the form."
+// graph is one of the form that create_workflow shows. To show it again in every tool
+// that takes one would be most of what a client is told.
+var graph = argument{
+	name: "graph", to: place{"body", "graph"},
+	does:    "The graph: {\"steps\":[…],\"edges\":[…]}. See create_workflow for the form.",
+	instead: map[string]any{"type": "object"},
+}
 
 // Arguments that several tools take.
 var (
-	workflowID   = path("workflow_id", "id", "Id of the workflow, wf_ and 26 characters, from list_workflows or create_workflow.")
-	runID        = path("run_id", "id", "Id of the run, run_ and 26 characters, from trigger_workflow or list_runs.")
-	triggerID    = path("trigger_id", "id", "Id of the trigger, trg_ and 26 characters, from list_triggers or create_trigger.")
-	templateSlug = path("template_slug", "slug", "Slug of the template, from list_workflow_templates.")
+	workflowID    = path("workflow_id", "id", "Id of the workflow, wf_ and 26 characters, from list_workflows or create_workflow.")
+	runID         = path("run_id", "id", "Id of the run, run_ and 26 characters, from trigger_workflow or list_runs.")
+	triggerID     = path("trigger_id", "id", "Id of the trigger, trg_ and 26 characters, from list_triggers or create_trigger.")
+	templateSlug  = path("template_slug", "slug", "Slug of the template, from list_workflow_templates.")
+	connectionID  = path("connection_id", "id", "Id of the connection, conn_ and 26 characters, from list_connections or create_connection.")
+	connectorSlug = path("connector_slug", "slug", "Slug of the connector, from list_connectors.")
+	actionName    = path("action", "action", "Name of the action, from get_connector or list_connector_actions.")
+	agentSlug     = path("agent_slug", "slug", "Slug of the agent, from list_agents.")
 
 	limit  = query("limit", "limit", "How many to give, newest first.")
 	cursor = query("cursor", "cursor", "next_cursor of the page before; leave it out for the first page.")
@@ -33,7 +45,7 @@ var (
 
 	once = argument{
 		name: "idempotency_key", to: place{"header", "Idempotency-Key"},
-		does: "A word of your own, new for each thing to be done. Repeating the call with the same one gives the first answer again instead of doing it twice: use it when a call may be retried.",
+		does: "A word of your own, new for each thing to be done: the call, repeated with it, gives the first answer again instead of doing it twice.",
 	}
 	wait = argument{
 		name: "wait_seconds", to: prefer,
@@ -47,7 +59,10 @@ var (
 )
 
 // tools is the table: every tool there is.
-var tools = []tool{
+var tools = slices.Concat(flowTools, connectorTools, connectionTools, agentTools)
+
+// flowTools are about workflows, their runs, and what starts them.
+var flowTools = []tool{
 	{
 		name: "whoami", operation: "whoami", title: "Who am I", effect: reads,
 		does: "Tells which workspace and API key these tools work for, and what the key may do (scopes). Use it first when a call is refused with forbidden_scope.",
@@ -72,7 +87,7 @@ var tools = []tool{
 		name: "validate_workflow", operation: "validate-workflow", title: "Check a workflow", effect: reads,
 		does: "Checks a graph without saving anything. Gives valid, and for each error its place (loc) and what is wrong (msg): unknown agents and connectors, cycles, expressions that do not compile. Call it before create_workflow and update_workflow_graph, and mend until valid is true.",
 		arguments: []argument{
-			object(body("graph", aboutGraph)),
+			graph,
 			inputSchema,
 			output,
 			settings,
@@ -107,10 +122,13 @@ var tools = []tool{
 		does: "Saves a graph as the next version of a workflow and makes it the current one. Runs under way go on with the version they started with, and older versions stay. Give everything: input_schema, output and settings that are left out are gone in the new version, so begin from get_workflow. Check with validate_workflow first.",
 		arguments: []argument{
 			workflowID,
-			object(body("graph", aboutGraph)),
+			graph,
 			inputSchema,
 			output,
-			settings,
+			{
+				name: "settings", to: place{"body", "settings"}, does: "How runs are started. See create_workflow for the form.",
+				instead: map[string]any{"type": "object"},
+			},
 		},
 	},
 
@@ -295,16 +313,5 @@ var tools = []tool{
 		name: "get_event", operation: "get-event", title: "Get what became of an event", effect: reads,
 		does:      "Gives one event with its data and matches: which triggers it fired, with the id of the run, and which ignored it and why. Use it when an event did not start what it should have.",
 		arguments: []argument{path("event_id", "id", "Id of the event, evt_ and 26 characters, from send_event or list_events.")},
-	},
-
-	{
-		name: "list_connectors", operation: "list-connectors", title: "List connectors and their actions", effect: reads,
-		does:      "Lists what steps of type connector can do: connectors by slug, each with its actions and the JSON Schemas of their input and output. Use it before writing a graph.",
-		arguments: []argument{limit, cursor},
-	},
-	{
-		name: "list_agents", operation: "list-agents", title: "List agents", effect: reads,
-		does:      "Lists the agents that steps of type agent can call, by slug, with the JSON Schemas of their input and output. Use it before writing a graph.",
-		arguments: []argument{limit, cursor},
 	},
 }

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/10ex/flows/api"
+	"github.com/10ex/flows/connectors/connectorstest"
 	"github.com/10ex/flows/internal/ids"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
@@ -72,10 +77,26 @@ func TestToolsSayWhatTheyAre(t *testing.T) {
 			require.Regexp(t, `^[a-z]+(_[a-z]+)*$`, name)
 			require.NotEmpty(t, p.(map[string]any)["description"], "%s of %s", name, x.name)
 		}
-		for _, schema := range []any{tool.InputSchema, tool.OutputSchema} {
-			compiled(t, schema)
+		compiled(t, tool.InputSchema)
+		if tool.OutputSchema != nil {
+			compiled(t, tool.OutputSchema)
 		}
 	}
+}
+
+// A client gives a model all of the list before it has done anything.
+func TestTheListIsShort(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), api.Config{})
+	_, list := b.post(t, listing)
+	require.Less(t, len(list), 80_000)
+	described := 0
+	for _, tool := range listed(t, b.connect(t, b.key)) {
+		if tool.OutputSchema != nil {
+			described++
+		}
+	}
+	require.Greater(t, described, len(tools)/2, "every answer is described, by the tool that reads it")
 }
 
 // Every name in a description is one that there is: a model follows it.
@@ -90,7 +111,9 @@ func TestDescriptionsNameOnlyWhatThereIs(t *testing.T) {
 	}
 	for _, word := range []string{ // of results and codes
 		"lead_id", "input_schema", "next_cursor", "waiting_on", "not_found", "forbidden_scope", "invalid_state", "rate_limited", "workflow_not_active",
-		"lead_42", "next_fire_at", "wf_", "run_", "trg_", "evt_",
+		"lead_42", "next_fire_at", "wf_", "run_", "trg_", "evt_", "conn_",
+		// of configs
+		"base_url", "api_key", "client_secret", "max_turns", "per_day", "agent_id",
 	} {
 		known[word] = true
 	}
@@ -154,8 +177,14 @@ func sample(name string) map[string]any {
 				out[a.name] = ids.New("evt")
 			case "step_id":
 				out[a.name] = "ask"
-			case "template_slug":
+			case "template_slug", "connector_slug", "agent_slug":
 				out[a.name] = "nothing-at-all"
+			case "action":
+				out[a.name] = "get_pet"
+			case "connection_id", "connection":
+				out[a.name] = ids.New("conn")
+			case "workflows":
+				out[a.name] = values{ids.New("wf"): values{"per_day": values{"usd": 1}}}
 			}
 		}
 	}
@@ -211,8 +240,22 @@ func (b *bundle) exists(t *testing.T, s *mcp.ClientSession) map[string]any {
 	run := done(t, s, "trigger_workflow", values{"workflow_id": wf})
 	trigger := done(t, s, "create_trigger", values{"type": "event", "event_type": "lead.*", "workflow_id": wf})
 	event := done(t, s, "send_event", values{"type": "lead.created", "data": values{"id": "lead_42"}})
-	return values{"workflow_id": wf, "run_id": run["id"], "step_id": "ask", "template_slug": "own", "trigger_id": trigger["id"], "event_id": event["id"]}
+	connection := done(t, s, "create_connection", values{
+		"connector": "http", "name": "Robot", "secrets": values{"token": "s3cret-of-robots"},
+		"config": values{"auth": values{"type": "bearer"}, "base_url": "http://127.0.0.1:1"},
+	})
+	done(t, s, "create_agent", values{"slug": "robot", "kind": "http", "config": values{"url": "http://127.0.0.1:1/"}, "connection": connection["id"]})
+	done(t, s, "register_connector", values{"slug": "pets", "kind": "openapi", "server": "http://127.0.0.1:1", "document": pets})
+	return values{
+		"workflow_id": wf, "run_id": run["id"], "step_id": "ask", "template_slug": "own", "trigger_id": trigger["id"], "event_id": event["id"],
+		"connection_id": connection["id"], "connection": connection["id"], "agent_slug": "robot", "connector_slug": "pets", "action": "get_pet",
+		"workflows": values{wf: values{"per_day": values{"usd": 1}}},
+	}
 }
+
+// pets is a small OpenAPI document.
+var pets = json.RawMessage(`{"openapi":"3.1.0","info":{"title":"Pets","version":"1"},"paths":{"/pets/{id}":{"get":{"operationId":"getPet","summary":"Get a pet",
+	"parameters":[{"name":"id","in":"path","required":true,"schema":{"type":"integer"}}],"responses":{"200":{"description":"ok"}}}}}}`)
 
 // What belongs to another workspace is as if it had never been, for every tool that
 // takes an id.
@@ -235,30 +278,53 @@ func TestAnotherWorkspacesThingsAreAsIfTheyHadNeverBeen(t *testing.T) {
 			maps.Copy(never, fills[x.name])
 			maps.Copy(own, fills[x.name])
 			want, got := call(t, stranger, x.name, never), call(t, stranger, x.name, own)
-			if strings.HasPrefix(x.name, "list_") {
+			if strings.HasPrefix(x.name, "list_") && got.content["code"] == nil {
 				require.Empty(t, got.content["items"])
 				continue
 			}
 			code := "not_found"
-			if x.name == "create_trigger" { // the id is not what is asked for, but a part of what is to be made
+			if slices.Contains(parts, x.name) {
 				code = "invalid"
 			}
 			require.Equal(t, code, got.content["code"], "%s: %v", x.name, got.content)
-			delete(want.content, "request_id")
-			delete(got.content, "request_id")
-			require.Equal(t, want.content, got.content, x.name)
+			require.Equal(t, blank(t, want.content, never), blank(t, got.content, own), x.name)
+		}
+		done(t, stranger, "register_connector", values{"slug": "pets", "kind": "openapi", "server": "http://127.0.0.1:1", "document": pets})
+		done(t, stranger, "create_agent", values{"slug": "robot", "kind": "http", "config": values{"url": "http://127.0.0.1:1/"}})
+		for name, its := range map[string]string{"connector": "delete_connector", "agent": "delete_agent"} {
+			done(t, stranger, its, values{name + "_slug": theirs[name+"_slug"]})
+			done(t, b.connect(t, b.key), "get_"+name, values{name + "_slug": theirs[name+"_slug"]})
 		}
 		for _, x := range tools {
-			if strings.HasPrefix(x.name, "list_") && x.name != "list_connectors" {
+			if strings.HasPrefix(x.name, "list_") && x.name != "list_connector_actions" {
 				items, _ := done(t, stranger, x.name, nil)["items"].([]any)
 				require.Empty(t, slices.DeleteFunc(items, func(item any) bool { // the gallery is everybody's
 					row, _ := item.(map[string]any)
-					return row["builtin"] == true
+					return row["builtin"] == true || row["kind"] == "built_in"
 				}), x.name)
 			}
 		}
 		require.Equal(t, before, done(t, b.connect(t, b.key), "get_run", values{"run_id": theirs["run_id"]}), "nothing of theirs was touched")
 	})
+}
+
+// parts are tools to which an id is not what is asked for, but a part of what is to be
+// made.
+var parts = []string{"create_trigger", "register_connector", "create_agent", "set_budgets"}
+
+// blank takes out of an answer what differs between two that say the same.
+func blank(t *testing.T, content, asked map[string]any) string {
+	t.Helper()
+	delete(content, "request_id")
+	raw, err := json.Marshal(content)
+	require.NoError(t, err)
+	names, err := json.Marshal(asked)
+	require.NoError(t, err)
+	out := string(raw)
+	for _, id := range regexp.MustCompile(`[a-z]+_[0-9a-z]{26}`).FindAllString(string(names), -1) {
+		out = strings.ReplaceAll(out, id, "ID")
+	}
+	return out
 }
 
 func TestNamesThatNothingHasLeadNowhereElse(t *testing.T) {
@@ -325,8 +391,15 @@ func TestResultsFitTheirSchemas(t *testing.T) {
 		s := b.connect(t, b.key)
 		shown := listed(t, s)
 		x := b.exists(t, s)
+		doc, err := readDocument(b.api.OpenAPI())
+		require.NoError(t, err)
 		for _, tool := range tools {
-			schema := compiled(t, shown[tool.name].OutputSchema)
+			outline := doc.outline(doc.operations[tool.operation]) // as it is or would be shown
+			require.True(t, shown[tool.name].OutputSchema == nil || outline != nil, tool.name)
+			if outline == nil {
+				outline = values{"type": "object"}
+			}
+			schema := compiled(t, outline)
 			good := sample(tool.name)
 			for name := range good {
 				good[name] = x[name]
@@ -352,6 +425,98 @@ var fills = map[string]map[string]any{
 	"create_trigger":        {"type": "schedule", "cron": "0 9 * * 1", "timezone": "Europe/Berlin"},
 	"test_trigger":          {"event": values{"type": "lead.created", "data": values{}}},
 	"send_event":            {"type": "lead.created", "data": values{}},
+	"create_connection":     {"connector": "http", "name": "x"},
+	"register_connector":    {"slug": "beasts", "kind": "openapi", "server": "http://127.0.0.1:1", "document": pets},
+	"create_agent":          {"slug": "x", "kind": "http", "config": values{"url": "http://127.0.0.1:1/"}},
+	"test_connector_action": {"input": values{"id": 1}},
+}
+
+// Accounts, connectors and agents are made, used and taken away again, and no secret
+// comes back.
+func TestWhatAFlowNeedsIsMade(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		const secret = "s3cret-of-robots"
+		var heard atomic.Pointer[http.Request]
+		peer := connectorstest.NewPeer(t, func(w http.ResponseWriter, r *http.Request) {
+			heard.Store(r)
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"you_sent":"`+r.Header.Get("Authorization")+`"}`)
+		})
+		s := b.connect(t, b.key)
+		seen := func(name string, arguments any) values {
+			got := done(t, s, name, arguments)
+			raw, err := json.Marshal(got)
+			require.NoError(t, err)
+			require.NotContains(t, string(raw), secret, name)
+			return got
+		}
+		made := seen("register_connector", values{"slug": "pets", "kind": "openapi", "server": peer.URL, "document": pets})
+		require.EqualValues(t, 1, made["action_count"])
+		require.Len(t, seen("list_connector_actions", values{"connector_slug": "pets", "q": "pet"})["items"], 1)
+		require.NotNil(t, seen("get_connector_action", values{"connector_slug": "pets", "action": "get_pet"})["input_schema"])
+		require.NotNil(t, seen("get_connector_action", values{"connector_slug": "tenex", "action": "crm.create_lead"})["input_schema"])
+
+		connection := seen("create_connection", values{
+			"connector": "pets", "name": "Robot", "config": values{"auth": values{"type": "bearer"}}, "secrets": values{"token": secret},
+		})
+		require.Equal(t, []any{"token"}, connection["secrets"])
+		id := values{"connection_id": connection["id"]}
+		require.Equal(t, "Robot", seen("get_connection", id)["name"])
+		require.Len(t, seen("list_connections", values{"connector": "pets"})["items"], 1)
+		require.Equal(t, true, seen("test_connection", id)["ok"])
+		tried := seen("test_connector_action", values{"connector_slug": "pets", "action": "get_pet", "input": values{"id": 7}, "connection": connection["id"]})
+		require.Equal(t, "completed", tried["status"], "%v", tried)
+		require.Equal(t, "/pets/7", heard.Load().URL.Path)
+		require.Equal(t, "Bearer "+secret, heard.Load().Header.Get("Authorization"))
+		elsewhere := failedAs(t, s, "invalid", "update_connection", values{"connection_id": connection["id"], "config": values{"auth": values{"type": "bearer"}, "hosts": []string{"evil.example"}}})
+		require.NotContains(t, fmt.Sprint(elsewhere), secret)
+		require.Equal(t, "Robots", seen("update_connection", values{"connection_id": connection["id"], "name": "Robots"})["name"])
+
+		seen("create_agent", values{"slug": "robot", "kind": "http", "config": values{"url": peer.URL + "/robot"}})
+		require.Equal(t, "completed", seen("test_agent", values{"agent_slug": "robot", "input": values{"a": 1}})["status"])
+		require.Equal(t, "R2", seen("update_agent", values{"agent_slug": "robot", "name": "R2"})["name"])
+		require.Equal(t, "R2", seen("get_agent", values{"agent_slug": "robot"})["name"])
+
+		wf := workflow(t, s, passing)
+		budgets := seen("set_budgets", values{"workspace": values{"per_day": values{"usd": 20}}, "workflows": values{wf: values{"per_day": values{"tokens": 1000}}}})
+		require.Equal(t, budgets, seen("get_budgets", nil))
+		require.Equal(t, 20.0, budgets["workspace"].(values)["per_day"].(values)["usd"])
+
+		for name, arguments := range map[string]values{"connection": id, "connector": {"connector_slug": "pets"}, "agent": {"agent_slug": "robot"}} {
+			require.Equal(t, values{"done": true}, seen("delete_"+name, arguments))
+			failedAs(t, s, "not_found", "get_"+name, arguments)
+		}
+	})
+}
+
+// An address in a result is one that the caller can reach.
+func TestAddressesAreThoseOfTheDoor(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), api.Config{})
+	s := b.connect(t, b.key)
+	hook := done(t, s, "create_trigger", values{"type": "webhook", "workflow_id": workflow(t, s, passing), "verify": "none"})
+	require.True(t, strings.HasPrefix(hook["url"].(string), b.url+"/"), hook["url"])
+	connection := done(t, s, "create_connection", values{"connector": "http", "name": "Robot", "secrets": values{"client_secret": "s3cret-of-robots"}, "config": values{
+		"auth":     values{"type": "oauth2", "client_id": "robot", "authorization_url": b.url + "/authorize", "token_url": b.url + "/token"},
+		"base_url": b.url,
+	}})
+	began := done(t, s, "authorize_connection", values{"connection_id": connection["id"]})
+	require.True(t, strings.HasPrefix(began["redirect_uri"].(string), b.url+"/"), began["redirect_uri"])
+}
+
+func TestOutlinesNameRowsAndNothingBelow(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), api.Config{})
+	doc, err := readDocument(b.api.OpenAPI())
+	require.NoError(t, err)
+	run := doc.brief(doc.operations["get-run"].output, 0)["properties"].(map[string]any)
+	require.Equal(t, values{"type": "object"}, run["trigger"])
+	require.Equal(t, values{"type": []any{"object", "null"}}, run["error"])
+	require.Contains(t, run["status"].(values)["enum"], "waiting")
+	row := doc.brief(doc.operations["list-runs"].output, 0)["properties"].(values)["items"].(values)["items"].(values)["properties"].(values)
+	require.Equal(t, values{"type": "string"}, row["id"])
+	require.Equal(t, values{"type": "object"}, row["trigger"])
 }
 
 func TestAnApprovalIsDecided(t *testing.T) {

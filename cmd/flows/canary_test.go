@@ -153,11 +153,36 @@ func (d *canaryDrive) run(t *testing.T, graph any) (id string) {
 		status, raw := d.see(t, "GET", "/runs/"+id+of, "")
 		require.Equal(t, http.StatusOK, status, string(raw))
 	}
-	for _, tool := range []string{"get_run", "get_run_trace"} {
-		d.see(t, "POST", "/mcp", fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q,"arguments":{"run_id":%q}}}`, tool, id),
-			"Accept", "application/json, text/event-stream")
+	for _, name := range []string{"get_run", "get_run_trace"} {
+		d.tool(t, name, map[string]any{"run_id": id})
 	}
 	return id
+}
+
+// tool calls a tool and looks through all that it gives.
+func (d *canaryDrive) tool(t *testing.T, name string, arguments any) []byte {
+	t.Helper()
+	message, err := json.Marshal(map[string]any{
+		"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": map[string]any{"name": name, "arguments": arguments},
+	})
+	require.NoError(t, err)
+	status, raw := d.see(t, "POST", "/mcp", string(message), "Accept", "application/json, text/event-stream")
+	require.Equal(t, http.StatusOK, status, string(raw))
+	require.NotContains(t, string(raw), `"jsonrpc":"2.0","id":1,"error"`)
+	return raw
+}
+
+// tools does by tools what is done with an account besides.
+func (d *canaryDrive) tools(t *testing.T, a account, connection string, use canaryUse) {
+	t.Helper()
+	id := map[string]any{"connection_id": connection}
+	require.NotContains(t, string(d.tool(t, "create_connection", a.draft(t, a.modes[0], "by a tool"))), "isError")
+	require.Contains(t, string(d.tool(t, "get_connection", id)), connection)
+	d.tool(t, "test_connection", id)
+	d.tool(t, "update_connection", map[string]any{"connection_id": connection, "config": map[string]any{"base_url": "https://evil.example"}})
+	d.tool(t, "test_connector_action", map[string]any{
+		"connector_slug": a.connector, "action": use.action, "input": json.RawMessage(use.input), "connection": connection,
+	})
 }
 
 // drive does all there is to do.
@@ -179,6 +204,9 @@ func (d *canaryDrive) drive(t *testing.T) {
 	})
 	for _, path := range []string{"/connections?limit=200", "/runs?limit=200", "/events?limit=200", "/connectors?limit=200", "/agents?limit=200", "/workflows?limit=200"} {
 		d.see(t, "GET", path, "")
+	}
+	for _, list := range []string{"list_connections", "list_runs", "list_events", "list_connectors", "list_agents", "list_workflows", "get_budgets"} {
+		d.tool(t, list, nil)
 	}
 	d.see(t, "GET", "/metrics", "")
 }
@@ -206,8 +234,8 @@ func (a account) secretsOf() map[string]string {
 	return out
 }
 
-// connect makes the connection of an account that meets a mode.
-func (d *canaryDrive) connect(t *testing.T, a account, mode string) string {
+// draft is a connection of an account that meets a mode.
+func (a account) draft(t *testing.T, mode, name string) map[string]any {
 	t.Helper()
 	config := map[string]any{}
 	for name, v := range a.config {
@@ -216,7 +244,13 @@ func (d *canaryDrive) connect(t *testing.T, a account, mode string) string {
 	for name, v := range a.at(t, mode) {
 		config[name] = v
 	}
-	return d.make(t, "/connections", map[string]any{"connector": a.connector, "name": a.name + " " + mode, "config": config, "secrets": a.secretsOf()})
+	return map[string]any{"connector": a.connector, "name": a.name + " " + name, "config": config, "secrets": a.secretsOf()}
+}
+
+// connect makes the connection of an account that meets a mode.
+func (d *canaryDrive) connect(t *testing.T, a account, mode string) string {
+	t.Helper()
+	return d.make(t, "/connections", a.draft(t, mode, mode))
 }
 
 // account has every mode meet the account, and every action the usual ones.
@@ -238,6 +272,7 @@ func (d *canaryDrive) account(t *testing.T, a account) {
 			for _, use := range a.actions {
 				add(connection, use)
 			}
+			d.tools(t, a, connection, a.actions[0])
 			d.see(t, "PATCH", "/connections/"+connection, `{"config":{"base_url":"https://evil.example"}}`)
 			d.see(t, "PATCH", "/connections/"+connection, `{"name":"`+a.name+` again"}`)
 			continue
