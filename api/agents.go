@@ -47,7 +47,7 @@ type agentAnswer struct {
 type createAgentRequest struct {
 	Body struct {
 		Slug         string          `json:"slug" pattern:"^[a-z0-9][a-z0-9-]{0,63}$"`
-		Name         string          `json:"name,omitempty" maxLength:"200" doc:"The slug if not given"`
+		Name         string          `json:"name,omitempty" pattern:"^$|\\S" maxLength:"200" doc:"The slug if not given"`
 		Kind         string          `json:"kind" doc:"What it is: http, llm or platform"`
 		Connection   *string         `json:"connection,omitempty" doc:"Id of a connection that fits the kind"`
 		Config       json.RawMessage `json:"config,omitempty" doc:"Depends on the kind"`
@@ -163,7 +163,7 @@ func (a *API) getAgent(ctx context.Context, in *AgentPath) (*agentAnswer, error)
 type patchAgentRequest struct {
 	AgentPath
 	Body struct {
-		Name         *string         `json:"name,omitempty" minLength:"1" maxLength:"200"`
+		Name         *string         `json:"name,omitempty" minLength:"1" pattern:"^$|\\S" maxLength:"200"`
 		Kind         *string         `json:"kind,omitempty"`
 		Connection   json.RawMessage `json:"connection,omitempty" doc:"Id of a connection that fits the kind; null takes it away"`
 		Config       json.RawMessage `json:"config,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -59,6 +60,7 @@ func newBodySchemas(doc *huma.OpenAPI, extra map[string]*huma.Schema) (*bodySche
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
+	c.UseRegexpEngine(readPattern)
 	if err := c.AddResource(self, map[string]any{"components": map[string]any{"schemas": components}, "bodies": raw}); err != nil {
 		return nil, fmt.Errorf("schemas of bodies: %w", err)
 	}
@@ -71,6 +73,20 @@ func newBodySchemas(doc *huma.OpenAPI, extra map[string]*huma.Schema) (*bodySche
 		s.compiled[name] = &bodySchema{raw: raw[name], compiled: compiled, required: required[name]}
 	}
 	return s, nil
+}
+
+// notBlank reads the pattern that all names have. JSON Schema means by \s every blank
+// there is in Unicode, and Go those of ASCII only.
+type notBlank struct{}
+
+func (notBlank) String() string            { return misfit.NotBlank }
+func (notBlank) MatchString(s string) bool { return s == "" || strings.TrimSpace(s) != "" }
+
+func readPattern(s string) (jsonschema.Regexp, error) {
+	if s == misfit.NotBlank {
+		return notBlank{}, nil
+	}
+	return regexp.Compile(s)
 }
 
 // asValues turns schemas into what the compiler reads.

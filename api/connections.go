@@ -61,7 +61,7 @@ type connectionAnswer struct {
 type createConnectionRequest struct {
 	Body struct {
 		Connector string            `json:"connector" maxLength:"64" doc:"Slug of a connector"`
-		Name      string            `json:"name" minLength:"1" maxLength:"200" doc:"For people; unique in the workspace"`
+		Name      string            `json:"name" minLength:"1" pattern:"^$|\\S" maxLength:"200" doc:"For people; unique in the workspace"`
 		Config    json.RawMessage   `json:"config,omitempty" doc:"auth, base_url, hosts, and what the connector takes besides"`
 		Secrets   map[string]string `json:"secrets,omitempty" doc:"By name; which depends on auth. They are never shown again"`
 	}
@@ -121,7 +121,7 @@ func (a *API) getConnection(ctx context.Context, in *ConnectionPath) (*connectio
 type patchConnectionRequest struct {
 	ConnectionPath
 	Body struct {
-		Name    *string           `json:"name,omitempty" minLength:"1" maxLength:"200"`
+		Name    *string           `json:"name,omitempty" minLength:"1" pattern:"^$|\\S" maxLength:"200"`
 		Config  json.RawMessage   `json:"config,omitempty" doc:"All of it. One that differs needs the secrets again, for it says where they go"`
 		Secrets map[string]string `json:"secrets,omitempty" doc:"All of them; those that are not named are forgotten"`
 	}

@@ -258,7 +258,7 @@ func (s Source) of(kind models.ConnectorKind) error {
 type createConnectorRequest struct {
 	Body struct {
 		Slug        string  `json:"slug" pattern:"^[a-z][a-z0-9_-]{0,63}$" doc:"How steps name it"`
-		Name        *string `json:"name,omitempty" minLength:"1" maxLength:"200" doc:"As the description has it if not given"`
+		Name        *string `json:"name,omitempty" minLength:"1" pattern:"^$|\\S" maxLength:"200" doc:"As the description has it if not given"`
 		Description *string `json:"description,omitempty" maxLength:"1000" doc:"As the description has it if not given"`
 		Kind        string  `json:"kind" enum:"openapi,mcp"`
 		Source
@@ -289,7 +289,7 @@ func (a *API) createConnector(ctx context.Context, in *createConnectorRequest) (
 type patchConnectorRequest struct {
 	ConnectorPath
 	Body struct {
-		Name        *string `json:"name,omitempty" minLength:"1" maxLength:"200"`
+		Name        *string `json:"name,omitempty" minLength:"1" pattern:"^$|\\S" maxLength:"200"`
 		Description *string `json:"description,omitempty" maxLength:"1000"`
 		Source
 	}

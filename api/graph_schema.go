@@ -21,7 +21,7 @@ type graphShape struct {
 type stepShape struct {
 	ID   string    `json:"id" pattern:"^[a-zA-Z][a-zA-Z0-9_-]{0,63}$" doc:"The author's name for the step, unique in the graph"`
 	Type string    `json:"type" enum:"agent,connector,branch,wait"`
-	Name string    `json:"name,omitempty" doc:"For people"`
+	Name string    `json:"name,omitempty" pattern:"^$|\\S" doc:"For people"`
 	Join joinShape `json:"join,omitzero"`
 	If   string    `json:"if,omitempty" doc:"An expression; false skips the step"`
 

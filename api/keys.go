@@ -21,7 +21,7 @@ var defaultScopes = []models.Scope{
 
 type createKeyRequest struct {
 	Body struct {
-		Name      string     `json:"name" minLength:"1" maxLength:"200"`
+		Name      string     `json:"name" minLength:"1" pattern:"^$|\\S" maxLength:"200"`
 		Scopes    []string   `json:"scopes,omitempty" nullable:"false" minItems:"1" maxItems:"8" enum:"*,flows:read,flows:write,runs:read,runs:write,events:write,connections:write,admin" doc:"All but * and admin if not given"`
 		ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"Never if not given"`
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -313,4 +314,49 @@ func TestTimesAtTheEndsOfTheCalendar(t *testing.T) {
 		key := b.call(t, "POST", adminBase+"/api-keys", `{"name":"a","expires_at":"9999-12-31T23:59:59-23:59"}`)
 		require.Equal(t, "9999-12-31T23:59:59.999999Z", key.str(t, "expires_at"))
 	})
+}
+
+// A name that nobody can see is none. What calls things by name is found in the
+// OpenAPI document.
+func TestNamesAreNotBlank(t *testing.T) {
+	t.Parallel()
+	b := setup(t, storetest.SQLite(t), options{})
+	var doc struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]struct{ Pattern string }
+			}
+		}
+		Paths map[string]map[string]struct {
+			RequestBody struct {
+				Content map[string]struct {
+					Schema struct {
+						Ref string `json:"$ref"`
+					}
+				}
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(b.api.OpenAPI(), &doc))
+	named := 0
+	for path, item := range doc.Paths {
+		for method, op := range item {
+			ref := op.RequestBody.Content["application/json"].Schema.Ref
+			if _, ok := doc.Components.Schemas[strings.TrimPrefix(ref, "#/components/schemas/")].Properties["name"]; !ok {
+				continue
+			}
+			named++
+			for _, name := range []string{" ", `\t \n`, "\u00a0", "\u3000 \u2003"} {
+				got := b.call(t, strings.ToUpper(method), path, `{"name":"`+name+`"}`)
+				require.Equal(t, 422, got.status, got.body)
+				require.Contains(t, got.body, `{"loc":["body","name"],"msg":"must not be blank","type":"pattern"}`)
+			}
+			got := b.call(t, strings.ToUpper(method), path, `{"name":" x "}`)
+			require.NotContains(t, got.body, `["body","name"]`)
+		}
+	}
+	require.Greater(t, named, 10)
+	got := b.call(t, "POST", "/workflows", `{"name":"Leads","graph":{"steps":[{"id":"a","type":"branch","name":"  "}]}}`)
+	require.Equal(t, 422, got.status)
+	require.Equal(t, "[body graph steps 0 name]", sprint(got.get(t, "errors.0.loc")))
 }

@@ -192,7 +192,7 @@ type publishTemplateRequest struct {
 		Slug        string          `json:"slug" pattern:"^[a-z0-9][a-z0-9-]{0,63}$" doc:"A new one, or that of a template of the workspace to publish its next version"`
 		WorkflowID  string          `json:"workflow_id" doc:"What to copy, with its triggers of type event and schedule"`
 		Version     int             `json:"version,omitempty" minimum:"1" doc:"Of the workflow; the current one if not given"`
-		Name        string          `json:"name" minLength:"1" maxLength:"200"`
+		Name        string          `json:"name" minLength:"1" pattern:"^$|\\S" maxLength:"200"`
 		Description string          `json:"description,omitempty" maxLength:"2000"`
 		Category    string          `json:"category,omitempty" pattern:"^[a-z0-9][a-z0-9-]{0,63}$" doc:"own if not given"`
 		Status      string          `json:"status,omitempty" enum:"published,draft,deprecated" doc:"published if not given"`
@@ -280,7 +280,7 @@ func (a *API) toPublish(ctx context.Context, path WorkflowPath, n int) (*models.
 type installRequest struct {
 	TemplatePath
 	Body struct {
-		Name   string          `json:"name,omitempty" maxLength:"200" doc:"The template's if not given"`
+		Name   string          `json:"name,omitempty" pattern:"^$|\\S" maxLength:"200" doc:"The template's if not given"`
 		Inputs json.RawMessage `json:"inputs,omitempty" doc:"What the template asks for; see its inputs"`
 	}
 }

@@ -108,7 +108,7 @@ func showDedupe(d *models.Dedupe) *triggerDedupe {
 
 type createTriggerRequest struct {
 	Body struct {
-		Name       string          `json:"name,omitempty" maxLength:"200" doc:"For people"`
+		Name       string          `json:"name,omitempty" pattern:"^$|\\S" maxLength:"200" doc:"For people"`
 		Type       string          `json:"type" enum:"event,schedule,webhook"`
 		WorkflowID string          `json:"workflow_id,omitempty" doc:"Which workflow to start; needed unless the target is a webhook"`
 		TargetType string          `json:"target_type,omitempty" enum:"workflow,webhook" doc:"workflow if not given"`
@@ -247,7 +247,7 @@ func text[V ~string](s *string) V {
 type patchTriggerRequest struct {
 	TriggerPath
 	Body struct {
-		Name      *string               `json:"name,omitempty" minLength:"1" maxLength:"200"`
+		Name      *string               `json:"name,omitempty" minLength:"1" pattern:"^$|\\S" maxLength:"200"`
 		Source    change[string]        `json:"source,omitempty"`
 		EventType *string               `json:"event_type,omitempty"`
 		Filter    change[string]        `json:"filter,omitempty"`

@@ -21,7 +21,7 @@ const (
 type WorkflowDocument struct {
 	Format        string       `json:"format" enum:"flows.workflow"`
 	FormatVersion int          `json:"format_version" minimum:"1" maximum:"1"`
-	Name          string       `json:"name" minLength:"1" maxLength:"200"`
+	Name          string       `json:"name" minLength:"1" pattern:"^$|\\S" maxLength:"200"`
 	Description   string       `json:"description,omitempty" maxLength:"2000"`
 	Tags          []string     `json:"tags,omitempty" nullable:"false" maxItems:"50"`
 	Requires      requirements `json:"requires,omitzero"`

@@ -100,7 +100,7 @@ func draft(v *models.Version) engine.Draft {
 
 type createWorkflowRequest struct {
 	Body struct {
-		Name        string   `json:"name" minLength:"1" maxLength:"200"`
+		Name        string   `json:"name" minLength:"1" pattern:"^$|\\S" maxLength:"200"`
 		Description string   `json:"description,omitempty" maxLength:"2000"`
 		Tags        []string `json:"tags,omitempty" nullable:"false" maxItems:"50"`
 		Status      string   `json:"status,omitempty" enum:"active,paused" doc:"active if not given"`
@@ -262,7 +262,7 @@ type patchWorkflowRequest struct {
 	WorkflowPath
 	Condition
 	Body struct {
-		Name        *string   `json:"name,omitempty" minLength:"1" maxLength:"200"`
+		Name        *string   `json:"name,omitempty" minLength:"1" pattern:"^$|\\S" maxLength:"200"`
 		Description *string   `json:"description,omitempty" maxLength:"2000"`
 		Status      *string   `json:"status,omitempty" enum:"active,paused,archived"`
 		Tags        *[]string `json:"tags,omitempty" nullable:"false" maxItems:"50"`

@@ -13,6 +13,9 @@ import (
 	"github.com/10ex/flows/models"
 )
 
+// NotBlank is the pattern of text that is either empty or more than blanks.
+const NotBlank = `^$|\S`
+
 // List gives what is wrong with a value, in the order of places. These begin with at,
 // and their steps into lists are numbers.
 func List(err *jsonschema.ValidationError, value any, at ...any) []models.FieldError {
@@ -112,6 +115,9 @@ func explain(k jsonschema.ErrorKind) (msg, typ string) {
 	case *kind.Const:
 		return "must be " + fmt.Sprint(k.Want), "enum"
 	case *kind.Pattern:
+		if k.Want == NotBlank {
+			return "must not be blank", "pattern"
+		}
 		return "must match " + k.Want, "pattern"
 	case *kind.Format:
 		return "must be a valid " + k.Want, "format"
