@@ -131,7 +131,8 @@ func verdicts(n, allowed int, full time.Duration, limit int) []verdict {
 const (
 	// redisPatience is how long a request waits for the shared count.
 	redisPatience = 150 * time.Millisecond
-	// redisRest is how long Redis is left alone after it failed to answer.
+	// redisRest is how long Redis is left alone after it failed to answer. Then one
+	// request tries again, while the others go on without it.
 	redisRest = 2 * time.Second
 )
 
@@ -146,8 +147,11 @@ type limiter struct {
 
 	ended  sync.Once
 	mu     sync.Mutex
-	restTo time.Time // Redis is not asked before
+	away   bool      // Redis did not answer when it was asked last
+	restTo time.Time // it is not asked before
 }
+
+var errResting = errors.New("redis did not answer a moment ago")
 
 // newLimiter makes a limiter with connections of its own, which give up soon.
 func newLimiter(limit int, rdb *redis.Client, local *localLimiter, log *slog.Logger) *limiter {
@@ -183,20 +187,28 @@ func (l *limiter) take(ctx context.Context, name string) verdict {
 	}
 	v, err := l.calls.Get(ctx, name)
 	if err != nil {
-		l.rest(ctx, err)
 		return l.local.take(name)
 	}
 	return v
 }
 
-// ask counts n requests of one caller, who are in flight together.
+// ask counts n requests of one caller, who are in flight together. Those who have come
+// up while others waited in vain are not made to wait in turn: Redis is not asked while
+// it rests.
 func (l *limiter) ask(ctx context.Context, name string, n int) ([]verdict, error) {
-	ctx, stop := context.WithTimeout(ctx, redisPatience)
+	if !l.mayAsk() {
+		return nil, errResting
+	}
+	patient, stop := context.WithTimeout(ctx, redisPatience)
 	defer stop()
-	got, err := takeScript.Run(ctx, l.redis, []string{"flows:rate:" + name}, window.Microseconds(), l.limit, n).Int64Slice()
+	got, err := takeScript.Run(patient, l.redis, []string{"flows:rate:" + name}, window.Microseconds(), l.limit, n).Int64Slice()
 	if err != nil {
+		if ctx.Err() == nil { // else it was the caller who did not wait
+			l.rest(ctx, err)
+		}
 		return nil, err
 	}
+	l.answered(ctx)
 	if len(got) != 2 {
 		return nil, errors.New("unexpected answer of the rate limit script")
 	}
@@ -206,17 +218,39 @@ func (l *limiter) ask(ctx context.Context, name string, n int) ([]verdict, error
 func (l *limiter) resting() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return time.Now().Before(l.restTo)
+	return l.local.now().Before(l.restTo)
+}
+
+// mayAsk tells whether to ask Redis. Who asks first after a rest asks alone.
+func (l *limiter) mayAsk() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.local.now()
+	if now.Before(l.restTo) {
+		return false
+	}
+	if l.away {
+		l.restTo = now.Add(redisRest)
+	}
+	return true
 }
 
 func (l *limiter) rest(ctx context.Context, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
-	if now.After(l.restTo) {
+	if !l.away {
 		l.log.WarnContext(ctx, "rate limit counts in this process only", obs.Err(err))
-		l.restTo = now.Add(redisRest)
 	}
+	l.away, l.restTo = true, l.local.now().Add(redisRest)
+}
+
+func (l *limiter) answered(ctx context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.away {
+		l.log.InfoContext(ctx, "rate limit counts in all processes again")
+	}
+	l.away, l.restTo = false, time.Time{}
 }
 
 // limitRate counts the caller's request and tells where it stands (IETF draft

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,6 +120,75 @@ func TestRedisAwayCostsNoRequestAndLittleTime(t *testing.T) {
 		require.NoError(t, l.close())
 		require.NoError(t, l.close())
 		require.NoError(t, rdb.Close())
+	}
+}
+
+// A Redis that hangs costs those who have asked it their patience, once; whoever
+// waited behind them, and whoever comes during the rest, does not ask.
+func TestRedisIsAskedOnceWhileItHangs(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	reached := make(chan net.Conn, 100)
+	go func() {
+		for {
+			conn, err := silent.Accept()
+			if err != nil {
+				close(reached)
+				return
+			}
+			reached <- conn
+		}
+	}()
+	now := time.Now()
+	rdb := redis.NewClient(&redis.Options{Addr: silent.Addr().String()})
+	l := newLimiter(100, rdb, newLocalLimiter(100, func() time.Time { return now }), obs.Discard())
+	asked := make(chan struct{})
+	go func() { defer close(asked); l.take(t.Context(), "k") }()
+	first := <-reached
+	var behind sync.WaitGroup
+	for range 5 { // the same caller's other requests, which wait for the first
+		behind.Go(func() { require.True(t, l.take(t.Context(), "k").allowed) })
+	}
+	<-asked
+	behind.Wait()
+	for i := range 20 {
+		_, err := l.ask(t.Context(), strconv.Itoa(i), 1)
+		require.ErrorIs(t, err, errResting)
+	}
+	require.Empty(t, reached, "nobody else has asked")
+
+	now = now.Add(redisRest)
+	_, err = l.ask(t.Context(), "k", 1)
+	require.NotErrorIs(t, err, errResting, "after a rest one tries again")
+	_, err = l.ask(t.Context(), "k", 1)
+	require.ErrorIs(t, err, errResting)
+	require.NoError(t, first.Close())
+	require.NoError(t, silent.Close())
+	for conn := range reached {
+		require.NoError(t, conn.Close())
+	}
+	require.NoError(t, l.close())
+	require.NoError(t, rdb.Close())
+}
+
+func TestRedisIsCountedWithAgainOnceItIsBack(t *testing.T) {
+	t.Parallel()
+	mini := testkit.Miniredis(t)
+	now := time.Now()
+	rdb := redis.NewClient(&redis.Options{Addr: mini.Addr()})
+	l := newLimiter(10, rdb, newLocalLimiter(10, func() time.Time { return now }), obs.Discard())
+	t.Cleanup(func() { require.NoError(t, l.close()); require.NoError(t, rdb.Close()) })
+	mini.SetError("LOADING")
+	_, err := l.ask(t.Context(), "k", 1)
+	require.ErrorContains(t, err, "LOADING")
+	mini.SetError("")
+	_, err = l.ask(t.Context(), "k", 1)
+	require.ErrorIs(t, err, errResting)
+	now = now.Add(redisRest)
+	for range 2 {
+		_, err = l.ask(t.Context(), "k", 1)
+		require.NoError(t, err)
 	}
 }
 
