@@ -286,6 +286,7 @@ func (a *API) publish(doc *huma.OpenAPI) (err error) {
 	if a.bodies, err = newBodySchemas(doc, map[string]*huma.Schema{graphSchemaName: graph}); err != nil {
 		return err
 	}
+	describeHook(doc) // after that: its body is the sender's affair
 	a.openapi, err = json.Marshal(doc)
 	return err
 }

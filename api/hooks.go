@@ -8,7 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
+	"strconv"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/10ex/flows/bus"
@@ -58,6 +61,47 @@ func hookURL(ctx context.Context, token string) string {
 type receivedHook struct {
 	ID        models.EventID `json:"id"`
 	Duplicate bool           `json:"duplicate"`
+}
+
+// describeHook puts receiveHook into the OpenAPI document, where it stands beside the
+// operations of the table: who sends a webhook has no key, and the token in the address
+// and the signature are the proof.
+func describeHook(doc *huma.OpenAPI) {
+	schemas := doc.Components.Schemas
+	received := schemas.Schema(reflect.TypeFor[receivedHook](), true, "")
+	challenge := &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"challenge"}, AdditionalProperties: false,
+		Properties: map[string]*huma.Schema{"challenge": {Type: huma.TypeString, Description: "What Slack asked to be told"}},
+	}
+	answers := map[string]*huma.Response{
+		"200": {
+			Description: "It was there before, and nothing follows; or it is a question of Slack's. Empty for commands and buttons of Slack",
+			Content:     map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{OneOf: []*huma.Schema{received, challenge}}}},
+		},
+		"202": {Description: "It is stored as an event, and its trigger fires", Content: map[string]*huma.MediaType{"application/json": {Schema: received}}},
+	}
+	problem := map[string]*huma.MediaType{problemType: {Schema: schemas.Schema(reflect.TypeFor[Problem](), true, "")}}
+	for _, status := range []int{
+		http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+		http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable,
+	} {
+		answers[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Content: problem}
+	}
+	doc.Tags = append(doc.Tags, &huma.Tag{Name: "hooks"})
+	doc.AddOperation(&huma.Operation{
+		OperationID: "receive-webhook", Method: http.MethodPost, Path: hooksPath + "{token}", Tags: []string{"hooks"},
+		Summary: "Take in a webhook, which fires the trigger that has the address",
+		Description: "Needs no key: the token is the trigger's own, and `verify` of the trigger says what else proves where a webhook comes from. " +
+			"The body is whatever the sender writes, and becomes `data` of an event.",
+		Parameters: []*huma.Param{{
+			Name: "token", In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString},
+			Description: "From the trigger's `url`, which is shown once",
+		}},
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			"application/json": {}, "application/x-www-form-urlencoded": {},
+		}},
+		Responses: answers,
+	})
 }
 
 func unproven() *Problem {

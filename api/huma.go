@@ -101,7 +101,7 @@ func humaConfig(version string) huma.Config {
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{
 				Title: "flows", Version: version,
-				Description: "Durable flows of agents and connectors. Every operation takes an API key as a bearer token.",
+				Description: "Durable flows of agents and connectors. Every operation but that for webhooks takes an API key as a bearer token.",
 				License:     &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 			},
 			Components: &huma.Components{

@@ -35,7 +35,11 @@ func TestTheOpenAPIDocumentIsValidAndHasEveryRoute(t *testing.T) {
 	for _, item := range doc.Paths.Map() {
 		operations += len(item.Operations())
 	}
-	require.Len(t, b.api.routes(), operations, "the table and the document have the same operations")
+	require.Equal(t, len(b.api.routes())+1, operations, "the table and the document have the same operations, but for what receives webhooks")
+	hook := doc.Paths.Find(hooksPath + "{token}").Post
+	require.NotNil(t, hook)
+	require.Nil(t, hook.Security, "it takes no key")
+	require.NotNil(t, hook.Parameters.GetByInAndName("path", "token"))
 	names := map[string]bool{}
 	for _, r := range b.api.routes() {
 		op := doc.Paths.Find(r.path).GetOperation(r.method)
@@ -158,6 +162,18 @@ func TestAnswersFitTheDocument(t *testing.T) {
 		c.AssertFormat()
 		require.NoError(t, c.AddResource("urn:openapi", doc))
 		pointer := strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D")
+		fits := func(method, path string, got answer) {
+			media := "application/json"
+			if got.status >= 400 {
+				media = problemType
+			}
+			place := fmt.Sprintf("urn:openapi#/paths/%s/%s/responses/%d/content/%s/schema", pointer.Replace(path), strings.ToLower(method), got.status, pointer.Replace(media))
+			schema, err := c.Compile(place)
+			require.NoErrorf(t, err, "%s %s answers %d, which is not in the document: %s", method, path, got.status, got.body)
+			body, err := jsonschema.UnmarshalJSON(strings.NewReader(got.body))
+			require.NoError(t, err)
+			require.NoErrorf(t, schema.Validate(body), "%s %s: %s", method, path, got.body)
+		}
 		x := b.things(t)
 		ended, never := b.run(t, passing), ids.New("run")
 		for _, r := range b.api.routes() {
@@ -170,17 +186,19 @@ func TestAnswersFitTheDocument(t *testing.T) {
 				if got.status == 204 {
 					continue
 				}
-				media := "application/json"
-				if got.status >= 400 {
-					media = problemType
-				}
-				place := fmt.Sprintf("urn:openapi#/paths/%s/%s/responses/%d/content/%s/schema", pointer.Replace(r.path), strings.ToLower(r.method), got.status, pointer.Replace(media))
-				schema, err := c.Compile(place)
-				require.NoErrorf(t, err, "%s answers %d, which is not in the document: %s", r.name, got.status, got.body)
-				body, err := jsonschema.UnmarshalJSON(strings.NewReader(got.body))
-				require.NoError(t, err)
-				require.NoErrorf(t, schema.Validate(body), "%s: %s", r.name, got.body)
+				fits(r.method, r.path, got)
 			}
+		}
+		trg := b.call(t, "POST", "/triggers", `{"type":"webhook","workflow_id":"`+b.workflow(t, passing)+`","verify":"none"}`)
+		require.Equal(t, 201, trg.status, trg.body)
+		address := strings.TrimPrefix(trg.str(t, "url"), "http://example.com")
+		for _, call := range []struct {
+			address, body string
+			status        int
+		}{{address, `{"a":1}`, 202}, {address, `{"a":1}`, 200}, {address, `{`, 400}, {address, `{"a":"\u0000"}`, 422}, {hooksPath + "nobodys", `{}`, 404}} {
+			got := b.as(t, "", "POST", call.address, call.body, "Idempotency-Key", "one")
+			require.Equal(t, call.status, got.status, got.body)
+			fits("POST", hooksPath+"{token}", got)
 		}
 	})
 }
