@@ -128,9 +128,9 @@ type listAgentsRequest struct{ ListQuery }
 type agentsAnswer struct{ Body page[Agent] }
 
 func (a *API) listAgents(ctx context.Context, in *listAgentsRequest) (*agentsAnswer, error) {
-	p, err := readPage(in.ListQuery, "agents",
+	p, err := readPage(ctx, in.ListQuery, byID("agents", models.AgentPrefix, func(a *models.Agent) models.AgentID { return a.ID }),
 		func(p store.Page) ([]*models.Agent, error) { return a.store.For(workspace(ctx)).Agents(ctx, p) },
-		func(a *models.Agent) string { return string(a.ID) }, showAgent)
+		showAgent)
 	return &agentsAnswer{p}, err
 }
 

@@ -88,9 +88,9 @@ type connectionsAnswer struct{ Body page[Connection] }
 
 func (a *API) listConnections(ctx context.Context, in *listConnectionsRequest) (*connectionsAnswer, error) {
 	f := store.ConnectionFilter{Connector: in.Connector, Status: models.ConnectionStatus(in.Status)}
-	p, err := readPage(in.ListQuery, "connections",
+	p, err := readPage(ctx, in.ListQuery, byID("connections", models.ConnectionPrefix, func(c *models.Connection) models.ConnectionID { return c.ID }),
 		func(p store.Page) ([]*models.Connection, error) { return a.connections.List(ctx, workspace(ctx), f, p) },
-		func(c *models.Connection) string { return string(c.ID) }, showConnection)
+		showConnection)
 	return &connectionsAnswer{p}, err
 }
 

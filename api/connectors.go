@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -49,12 +50,18 @@ func showRegistered(c *models.Connector) Connector {
 	}
 }
 
+// What slugs of connectors and names of actions look like, built in or registered.
+var (
+	connectorSlug = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
+	actionName    = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$`)
+)
+
 type connectorsAnswer struct{ Body page[Connector] }
 
 // listConnectors gives those that are built in and those of the workspace in one
 // order, that of their slugs.
 func (a *API) listConnectors(ctx context.Context, in *struct{ ListQuery }) (*connectorsAnswer, error) {
-	after, err := in.after("connectors")
+	after, err := in.after(workspace(ctx), "connectors", connectorSlug.MatchString)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +83,7 @@ func (a *API) listConnectors(ctx context.Context, in *struct{ ListQuery }) (*con
 	slices.SortFunc(out.Items, func(a, b Connector) int { return strings.Compare(a.Slug, b.Slug) })
 	if len(out.Items) > in.Limit {
 		out.Items = out.Items[:in.Limit]
-		next := encodeCursor("connectors", out.Items[in.Limit-1].Slug)
+		next := encodeCursor(workspace(ctx), "connectors", out.Items[in.Limit-1].Slug)
 		out.NextCursor = &next
 	}
 	return &connectorsAnswer{out}, nil
@@ -144,7 +151,7 @@ type actionsAnswer struct{ Body page[connectors.Action] }
 
 // listActions gives actions with their schemas, a page at a time.
 func (a *API) listActions(ctx context.Context, in *listActionsRequest) (*actionsAnswer, error) {
-	after, err := in.after("actions")
+	after, err := in.after(workspace(ctx), "actions of "+in.Slug, actionName.MatchString)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +170,7 @@ func (a *API) listActions(ctx context.Context, in *listActionsRequest) (*actions
 			continue
 		}
 		if len(out.Items) == in.Limit || size > mostSchemas {
-			next := encodeCursor("actions", out.Items[len(out.Items)-1].Name)
+			next := encodeCursor(workspace(ctx), "actions of "+in.Slug, out.Items[len(out.Items)-1].Name)
 			out.NextCursor = &next
 			break
 		}

@@ -75,13 +75,13 @@ func (a *API) listDeliveries(ctx context.Context, in *listDeliveriesRequest) (*d
 		return nil, err
 	}
 	attempts := map[models.DeliveryID][]*models.DeliveryAttempt{}
-	p, err := readPage(in.ListQuery, "deliveries", func(p store.Page) ([]*models.Delivery, error) {
+	p, err := readPage(ctx, in.ListQuery, byID("deliveries of "+string(id), models.DeliveryPrefix, func(d *models.Delivery) models.DeliveryID { return d.ID }), func(p store.Page) ([]*models.Delivery, error) {
 		rows, err := t.Deliveries(ctx, id, models.DeliveryStatus(in.Status), p)
 		if err != nil {
 			return nil, err
 		}
 		return rows, readAttempts(ctx, t, rows, attempts)
-	}, func(d *models.Delivery) string { return string(d.ID) }, func(d *models.Delivery) Delivery { return showDelivery(d, attempts[d.ID]) })
+	}, func(d *models.Delivery) Delivery { return showDelivery(d, attempts[d.ID]) })
 	return &deliveriesAnswer{p}, err
 }
 

@@ -190,9 +190,9 @@ func (a *API) listEvents(ctx context.Context, in *listEventsRequest) (*eventsAns
 	if !in.CreatedBefore.IsZero() {
 		f.ReceivedBefore = new(in.CreatedBefore.UTC())
 	}
-	p, err := readPage(in.ListQuery, "events",
+	p, err := readPage(ctx, in.ListQuery, byID("events", models.EventPrefix, func(e *models.Event) models.EventID { return e.ID }),
 		func(p store.Page) ([]*models.Event, error) { return a.store.For(workspace(ctx)).Events(ctx, f, p) },
-		func(e *models.Event) string { return string(e.ID) }, showEvent)
+		showEvent)
 	return &eventsAnswer{p}, err
 }
 

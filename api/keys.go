@@ -97,9 +97,9 @@ func showKey(k *models.APIKey) Key {
 type keysAnswer struct{ Body page[Key] }
 
 func (a *API) listKeys(ctx context.Context, in *struct{ ListQuery }) (*keysAnswer, error) {
-	p, err := readPage(in.ListQuery, "api-keys",
+	p, err := readPage(ctx, in.ListQuery, byID("api-keys", models.KeyPrefix, func(k *models.APIKey) models.KeyID { return k.ID }),
 		func(p store.Page) ([]*models.APIKey, error) { return a.store.For(workspace(ctx)).Keys(ctx, p) },
-		func(k *models.APIKey) string { return string(k.ID) }, showKey)
+		showKey)
 	return &keysAnswer{p}, err
 }
 

@@ -277,14 +277,14 @@ func TestBadQueriesAreRefusedInTheirPlace(t *testing.T) {
 			status    int
 			code, loc string
 		}{
-			"/workflows?q=%00":                              {422, "invalid", "[query]"},
-			"/runs?metadata.a=%00":                          {422, "invalid", "[query]"},
-			"/workflows?q=%ff":                              {400, "malformed", ""},
-			"/runs?limit=0":                                 {422, "invalid", "[query limit]"},
-			"/runs?status=done":                             {422, "invalid", "[query status 0]"},
-			"/runs?created_after=today":                     {422, "invalid", "[query created_after]"},
-			"/runs?cursor=" + encodeCursor("runs", "a\x00"): {400, "invalid_cursor", ""},
-			"/runs/" + run + "/events?cursor=" + encodeCursor("events of "+run, "seventh"): {400, "invalid_cursor", ""},
+			"/workflows?q=%00":          {422, "invalid", "[query]"},
+			"/runs?metadata.a=%00":      {422, "invalid", "[query]"},
+			"/workflows?q=%ff":          {400, "malformed", ""},
+			"/runs?limit=0":             {422, "invalid", "[query limit]"},
+			"/runs?status=done":         {422, "invalid", "[query status 0]"},
+			"/runs?created_after=today": {422, "invalid", "[query created_after]"},
+			"/runs?cursor=" + encodeCursor(b.ws, "runs", "a\x00"):                                {400, "invalid_cursor", "[query cursor]"},
+			"/runs/" + run + "/events?cursor=" + encodeCursor(b.ws, "events of "+run, "seventh"): {400, "invalid_cursor", "[query cursor]"},
 		} {
 			got := b.call(t, "GET", query, "")
 			require.Equal(t, want.status, got.status, query)
@@ -294,7 +294,7 @@ func TestBadQueriesAreRefusedInTheirPlace(t *testing.T) {
 			}
 		}
 		wf := b.workflow(t, passing)
-		got := b.call(t, "GET", "/workflows/"+wf+"/versions?cursor="+encodeCursor("versions of "+wf, "second"), "")
+		got := b.call(t, "GET", "/workflows/"+wf+"/versions?cursor="+encodeCursor(b.ws, "versions of "+wf, "second"), "")
 		require.Equal(t, 400, got.status, got.body)
 		require.Equal(t, "invalid_cursor", got.str(t, "code"))
 		require.Equal(t, "must be at least 1", b.call(t, "GET", "/runs?limit=0", "").str(t, "errors.0.msg"))

@@ -1,11 +1,15 @@
 package api
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
-	"strings"
+	"strconv"
 
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
@@ -26,57 +30,100 @@ type page[T any] struct {
 // cursor is a place in a list, opaque to clients.
 type cursor struct {
 	Version int    `json:"v"`
-	List    string `json:"l"` // a place in one list means nothing in another
+	List    []byte `json:"l"`
 	After   string `json:"a"`
 }
 
-const cursorVersion = 1
+const cursorVersion = 2
 
 func invalidCursor() *Problem {
-	return newProblem(http.StatusBadRequest, codeInvalidCursor, "The cursor is not one that this list gave.")
+	p := newProblem(http.StatusBadRequest, codeInvalidCursor, "The cursor is not one that this list gave.")
+	p.Errors = []models.FieldError{{Loc: []any{"query", "cursor"}, Msg: "is not one that this list gave", Type: "invalid"}}
+	return p
 }
 
-func encodeCursor(list, after string) string {
-	b, err := json.Marshal(cursor{cursorVersion, list, after})
+// listMark tells lists apart: a place in one means nothing in another, nor in the
+// same one of another workspace. It keeps nobody out, for whatever a cursor says the
+// store looks only at what the caller may see.
+func listMark(ws models.WorkspaceID, list string) []byte {
+	sum := sha256.Sum256([]byte(string(ws) + " " + list))
+	return sum[:9]
+}
+
+func encodeCursor(ws models.WorkspaceID, list, after string) string {
+	b, err := json.Marshal(cursor{cursorVersion, listMark(ws, list), after})
 	if err != nil {
 		panic("api: cursor: " + err.Error()) // strings always marshal
 	}
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// after reads the cursor; it is empty for the first page.
-func (q ListQuery) after(list string) (string, error) {
+// after reads the cursor; it is empty for the first page. Rows of the list stand at
+// places that valid allows.
+func (q ListQuery) after(ws models.WorkspaceID, list string, valid func(place string) bool) (string, error) {
 	if q.Cursor == "" {
 		return "", nil
 	}
 	b, err := base64.RawURLEncoding.DecodeString(q.Cursor)
 	var c cursor
-	if err != nil || json.Unmarshal(b, &c) != nil || c.Version != cursorVersion || c.List != list || c.After == "" || strings.ContainsRune(c.After, 0) {
+	if err != nil || json.Unmarshal(b, &c) != nil || c.Version != cursorVersion || !bytes.Equal(c.List, listMark(ws, list)) || !valid(c.After) {
 		return "", invalidCursor()
 	}
 	return c.After, nil
 }
 
+// order is what a list of rows is ordered by.
+type order[Row any] struct {
+	list  string // its name
+	place func(Row) string
+	valid func(place string) bool
+}
+
+// byID is the order of most lists.
+func byID[Row any, ID ~string](list, prefix string, id func(Row) ID) order[Row] {
+	return order[Row]{list,
+		func(row Row) string { return string(id(row)) },
+		func(place string) bool { return models.ValidID(prefix, place) },
+	}
+}
+
+// byNumber is the order of lists whose rows are counted, or have a time since 1970.
+// readNumber reads its places.
+func byNumber[Row any](list string, number func(Row) int64) order[Row] {
+	return order[Row]{list,
+		func(row Row) string { return strconv.FormatInt(number(row), 10) },
+		func(place string) bool { _, err := readNumber(place); return err == nil },
+	}
+}
+
+func readNumber(place string) (int64, error) {
+	n, err := strconv.ParseInt(place, 10, 64)
+	if err != nil || n < 0 || strconv.FormatInt(n, 10) != place {
+		return 0, fmt.Errorf("place %q: %w", place, models.ErrInvalid)
+	}
+	return n, nil
+}
+
 // readPage reads one page: one row more than asked for tells whether there is
 // another.
 func readPage[Row, Item any](
-	q ListQuery, list string, read func(store.Page) ([]Row, error), name func(Row) string, show func(Row) Item,
+	ctx context.Context, q ListQuery, by order[Row], read func(store.Page) ([]Row, error), show func(Row) Item,
 ) (page[Item], error) {
 	var out page[Item]
-	after, err := q.after(list)
+	after, err := q.after(workspace(ctx), by.list, by.valid)
 	if err != nil {
 		return out, err
 	}
 	rows, err := read(store.Page{Limit: q.Limit + 1, After: after})
 	if _, ok := errors.AsType[*models.InvalidError](err); !ok && after != "" && errors.Is(err, models.ErrInvalid) {
-		err = invalidCursor() // nothing in this list could be in that place
+		return out, invalidCursor() // nothing in this list could be in that place
 	}
 	if err != nil {
 		return out, under(err, "query")
 	}
 	if len(rows) > q.Limit {
 		rows = rows[:q.Limit]
-		next := encodeCursor(list, name(rows[len(rows)-1]))
+		next := encodeCursor(workspace(ctx), by.list, by.place(rows[len(rows)-1]))
 		out.NextCursor = &next
 	}
 	out.Items = make([]Item, len(rows))

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"math"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -282,14 +281,14 @@ type runsAnswer struct{ Body page[RunFields] }
 
 func (a *API) listRuns(ctx context.Context, in *listRunsRequest) (*runsAnswer, error) {
 	f, ok := in.filter()
-	p, err := readPage(in.ListQuery, "runs",
+	p, err := readPage(ctx, in.ListQuery, byID("runs", models.RunPrefix, func(r *models.Run) models.RunID { return r.ID }),
 		func(p store.Page) ([]*models.Run, error) {
 			if !ok {
 				return nil, nil
 			}
 			return a.store.For(workspace(ctx)).Runs(ctx, f, p)
 		},
-		func(r *models.Run) string { return string(r.ID) }, showRunFields)
+		showRunFields)
 	return &runsAnswer{p}, err
 }
 
@@ -327,17 +326,17 @@ func (a *API) listRunEvents(ctx context.Context, in *listRunEventsRequest) (*run
 	if _, err := t.Run(ctx, ref.Run); err != nil {
 		return nil, err
 	}
-	p, err := readPage(in.ListQuery, "events of "+in.ID,
+	p, err := readPage(ctx, in.ListQuery, byNumber("events of "+in.ID, func(e *models.RunEvent) int64 { return e.Seq }),
 		func(p store.Page) ([]*models.RunEvent, error) {
 			after := in.After
 			if p.After != "" {
-				if after, err = strconv.ParseInt(p.After, 10, 64); err != nil {
-					return nil, invalidCursor()
+				if after, err = readNumber(p.After); err != nil {
+					return nil, err
 				}
 			}
 			return t.RunEvents(ctx, ref.Run, after, p.Limit)
 		},
-		func(e *models.RunEvent) string { return strconv.FormatInt(e.Seq, 10) }, showRunEvent)
+		showRunEvent)
 	return &runEventsAnswer{p}, err
 }
 

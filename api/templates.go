@@ -97,9 +97,9 @@ func (a *API) listTemplates(ctx context.Context, in *listTemplatesRequest) (*tem
 		return nil, err
 	}
 	all := slices.DeleteFunc(slices.Concat(own, a.gallery.All()), func(t *models.Template) bool { return !in.admits(t) })
-	p, err := readPage(in.ListQuery, "templates",
-		func(p store.Page) ([]*models.Template, error) { return templatesAfter(all, p) },
-		templatePlace, showTemplateFields)
+	p, err := readPage(ctx, in.ListQuery, order[*models.Template]{"templates", templatePlace, templatePlaces.MatchString},
+		func(p store.Page) ([]*models.Template, error) { return templatesAfter(all, p), nil },
+		showTemplateFields)
 	if err != nil {
 		return nil, err
 	}
@@ -116,19 +116,18 @@ func templatePlace(t *models.Template) string {
 	return fmt.Sprintf("%d/%020d/%s", rank, t.FirstAt.UnixMicro(), t.Slug)
 }
 
+var templatePlaces = regexp.MustCompile(`^[01]/\d{20}/[a-z0-9][a-z0-9-]{0,63}$`)
+
 // templatesAfter gives a page of a list that is in the order of falling places.
-func templatesAfter(all []*models.Template, p store.Page) ([]*models.Template, error) {
+func templatesAfter(all []*models.Template, p store.Page) []*models.Template {
 	if p.After != "" {
-		if strings.Count(p.After, "/") != 2 {
-			return nil, invalidCursor()
-		}
 		i := slices.IndexFunc(all, func(t *models.Template) bool { return templatePlace(t) < p.After })
 		if i < 0 {
 			i = len(all)
 		}
 		all = all[i:]
 	}
-	return all[:min(len(all), p.Limit)], nil
+	return all[:min(len(all), p.Limit)]
 }
 
 // documentsAtOnce bounds the documents in memory: a page shows little of each.

@@ -272,7 +272,7 @@ func TestTheGalleryIsListed(t *testing.T) {
 		require.Equal(t, 422, b.call(t, "GET", "/templates?status=new", "").status)
 		require.Equal(t, 422, b.call(t, "GET", "/templates?limit=0", "").status)
 		require.Equal(t, 400, b.call(t, "GET", "/templates?cursor=x", "").status)
-		require.Equal(t, 400, b.call(t, "GET", "/templates?cursor="+encodeCursor("templates", "x"), "").status)
+		require.Equal(t, 400, b.call(t, "GET", "/templates?cursor="+encodeCursor(b.ws, "templates", "x"), "").status)
 	})
 }
 

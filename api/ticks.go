@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/10ex/flows/models"
@@ -37,18 +36,18 @@ func (a *API) listTicks(ctx context.Context, in *listTicksRequest) (*ticksAnswer
 	if _, err := t.Trigger(ctx, id); err != nil {
 		return nil, err
 	}
-	p, err := readPage(in.ListQuery, "ticks of "+string(id),
+	p, err := readPage(ctx, in.ListQuery, byNumber("ticks of "+string(id), func(k *models.Tick) int64 { return k.DueAt.UnixMicro() }),
 		func(p store.Page) ([]*models.Tick, error) {
 			var before time.Time
 			if p.After != "" {
-				micros, err := strconv.ParseInt(p.After, 10, 64)
+				micros, err := readNumber(p.After)
 				if err != nil {
-					return nil, invalidCursor()
+					return nil, err
 				}
 				before = time.UnixMicro(micros)
 			}
 			return t.Ticks(ctx, id, before, p.Limit)
 		},
-		func(k *models.Tick) string { return strconv.FormatInt(k.DueAt.UnixMicro(), 10) }, showTick)
+		showTick)
 	return &ticksAnswer{p}, err
 }

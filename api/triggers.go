@@ -179,9 +179,9 @@ func (a *API) listTriggers(ctx context.Context, in *listTriggersRequest) (*trigg
 	if in.WorkflowID != "" {
 		f.WorkflowID = new(models.WorkflowID(in.WorkflowID))
 	}
-	p, err := readPage(in.ListQuery, "triggers",
+	p, err := readPage(ctx, in.ListQuery, byID("triggers", models.TriggerPrefix, func(t *models.Trigger) models.TriggerID { return t.ID }),
 		func(p store.Page) ([]*models.Trigger, error) { return a.store.For(workspace(ctx)).Triggers(ctx, f, p) },
-		func(t *models.Trigger) string { return string(t.ID) }, showTrigger)
+		showTrigger)
 	return &triggersAnswer{p}, err
 }
 

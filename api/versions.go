@@ -49,9 +49,8 @@ func (a *API) listVersions(ctx context.Context, in *listVersionsRequest) (*versi
 	if err != nil {
 		return nil, err
 	}
-	p, err := readPage(in.ListQuery, "versions of "+string(id),
+	p, err := readPage(ctx, in.ListQuery, byNumber("versions of "+string(id), func(v *models.Version) int64 { return int64(v.Number) }),
 		func(p store.Page) ([]*models.Version, error) { return t.Versions(ctx, id, p) },
-		func(v *models.Version) string { return strconv.Itoa(v.Number) },
 		func(v *models.Version) VersionFields { return showVersion(w, v) })
 	return &versionsAnswer{p}, err
 }

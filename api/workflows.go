@@ -182,11 +182,11 @@ func (a *API) listWorkflows(ctx context.Context, in *listWorkflowsRequest) (*wor
 	if len(f.Statuses) == 0 {
 		f.Statuses = []models.WorkflowStatus{models.WorkflowActive, models.WorkflowPaused}
 	}
-	p, err := readPage(in.ListQuery, "workflows",
+	p, err := readPage(ctx, in.ListQuery, byID("workflows", models.WorkflowPrefix, func(w *models.Workflow) models.WorkflowID { return w.ID }),
 		func(p store.Page) ([]*models.Workflow, error) {
 			return a.store.For(workspace(ctx)).Workflows(ctx, f, p)
 		},
-		func(w *models.Workflow) string { return string(w.ID) }, showWorkflow)
+		showWorkflow)
 	return &workflowsAnswer{p}, err
 }
 
