@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // column gives one field of every row, as an array argument.
@@ -19,12 +17,12 @@ func column[R, V any](rows []R, get func(R) V) []V {
 	return out
 }
 
-// field is a column of a table, with the array of it that goes to the server.
+// field is a column of a table, with what sends that of many rows to the server.
 type field[R any] struct {
-	name  string
-	typ   string // of the array's items
-	cast  string // to the column's type, where it is another
-	array func(rows []*R) any
+	name string
+	typ  string // of the array's items
+	cast string // to the column's type, where it is another
+	put  func(dst []byte, row *R) []byte
 	// blank tells whether a row has nothing in it, and none how SQL writes that.
 	blank func(*R) bool
 	none  string
@@ -39,35 +37,27 @@ func fieldOf[R any, V comparable](name, typ string, get func(*R) V) field[R] {
 	if reflect.TypeFor[V]().Kind() != reflect.Pointer {
 		none = nothing[typ] // empty for types that are never rare
 	}
+	put := itemOf[V](typ)
 	return field[R]{
 		name: name, typ: typ, none: none, blank: func(r *R) bool { return get(r) == zero },
-		array: func(rows []*R) any {
-			values := column(rows, get)
-			if texts, ok := any(values).([]string); ok {
-				for i, s := range texts {
-					texts[i] = keepable(s)
-				}
-			}
-			return values
-		},
+		put: func(dst []byte, r *R) []byte { return put(dst, get(r)) },
 	}
 }
 
-// jsonField sends JSON as text: the server checks it while casting.
 func jsonField[R any](name, cast string, get func(*R) json.RawMessage) field[R] {
 	return field[R]{
 		name: name, typ: "text", cast: cast, none: "NULL", blank: func(r *R) bool { return get(r) == nil },
-		array: func(rows []*R) any {
-			return column(rows, func(r *R) *string {
-				raw := get(r)
-				if raw == nil {
-					return nil
-				}
-				s := string(keepableJSON(raw))
-				return &s
-			})
-		},
+		put: func(dst []byte, r *R) []byte { return putJSON(dst, get(r)) },
 	}
+}
+
+// array appends the column of n rows.
+func (f field[R]) array(dst []byte, n int, row func(int) *R) []byte {
+	dst = appendArray(dst, items[f.typ], n)
+	for i := range n {
+		dst = f.put(dst, row(i))
+	}
+	return dst
 }
 
 // statement writes rows. Its short form writes rows that have nothing in the columns
@@ -96,7 +86,7 @@ func newStatement[R any](fields []field[R], rare []string, text func(sent, const
 }
 
 // queue queues the statement for rows.
-func (s statement[R]) queue(q *pgx.Batch, rows []*R) {
+func (s statement[R]) queue(q *bunch, rows []*R) {
 	if len(rows) == 0 {
 		return
 	}
@@ -104,11 +94,7 @@ func (s statement[R]) queue(q *pgx.Batch, rows []*R) {
 	if slices.ContainsFunc(rows, s.unusual) {
 		text, fields = s.full, s.fields
 	}
-	args := make([]any, len(fields))
-	for i, f := range fields {
-		args[i] = f.array(rows)
-	}
-	q.Queue(text, args...)
+	q.ask(nil, text, rowsOf(q, fields, rows)...)
 }
 
 func (s statement[R]) unusual(row *R) bool {

@@ -107,7 +107,7 @@ func openPostgres(cfg Config) (d dialect, db, engine *sql.DB, err error) {
 }
 
 func connector(c *pgx.ConnConfig) driver.Connector {
-	return stdlib.GetConnector(*c, stdlib.OptionAfterConnect(utcTimes))
+	return stdlib.GetConnector(*c, stdlib.OptionAfterConnect(ourTypes))
 }
 
 func openPool(c driver.Connector, conns int) *sql.DB {
@@ -117,12 +117,13 @@ func openPool(c driver.Connector, conns int) *sql.DB {
 	return db
 }
 
-// utcTimes makes a connection give times in UTC; the driver's default is the zone
-// of this host.
-func utcTimes(_ context.Context, conn *pgx.Conn) error {
+// ourTypes makes a connection give times in UTC, where the driver's default is the
+// zone of this host, and take array.
+func ourTypes(_ context.Context, conn *pgx.Conn) error {
 	conn.TypeMap().RegisterType(&pgtype.Type{
 		Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
 	})
+	registerArrays(conn.TypeMap())
 	return nil
 }
 

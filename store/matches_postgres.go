@@ -72,9 +72,9 @@ UPDATE events SET attend_at = NULL WHERE ctid = ANY (` + eventRows("$2") + `) AN
 
 func (d postgres) recordMatches(ctx context.Context, t *Tenant, r matchRecord) error {
 	args := []any{string(t.ws), texts(r.done), texts(r.fired), r.now, r.now.Add(-firedEvery)}
-	for _, f := range matchFields {
-		args = append(args, f.array(r.matches))
-	}
+	q := newBunch()
+	defer q.release()
+	args = append(args, rowsOf(q, matchFields, r.matches)...)
 	query, args := d.prepared(recordMatches, args)
 	t.s.statements.Add(1)
 	_, err := t.s.engine.DB.ExecContext(ctx, query, args...)

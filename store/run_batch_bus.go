@@ -89,12 +89,12 @@ SELECT id FROM kept WHERE attend_at IS NOT NULL`,
 
 // queueBusEvents queues the events of c. What it gives is filled in when they are
 // written: those that somebody listens for.
-func queueBusEvents(q *pgx.Batch, reads map[int]readRows, c *Changes) (heard map[models.EventID]bool) {
+func queueBusEvents(q *bunch, c *Changes) (heard map[models.EventID]bool) {
 	if c == nil || len(c.BusEvents) == 0 {
 		return nil
 	}
 	heard = map[models.EventID]bool{}
-	reads[q.Len()] = func(r pgx.Rows) error {
+	read := func(r pgx.Rows) error {
 		for r.Next() {
 			var id models.EventID
 			if err := r.Scan(&id); err != nil {
@@ -104,14 +104,11 @@ func queueBusEvents(q *pgx.Batch, reads map[int]readRows, c *Changes) (heard map
 		}
 		return nil
 	}
-	args := make([]any, len(busEventFields), len(busEventFields)+3)
-	for i, f := range busEventFields {
-		args[i] = f.array(c.BusEvents)
-	}
+	args := rowsOf(q, busEventFields, c.BusEvents)
 	workspaces := column(c.BusEvents, func(e *models.Event) string { return string(e.WorkspaceID) })
 	slices.Sort(workspaces)
 	types, patterns := covers(c.BusEvents)
-	q.Queue(insertBusEvents, append(args, slices.Compact(workspaces), types, patterns)...)
+	q.ask(read, insertBusEvents, append(args, slices.Compact(workspaces), types, patterns)...)
 	return heard
 }
 

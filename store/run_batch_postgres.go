@@ -55,22 +55,20 @@ type arrayBatch struct {
 	committed bool
 }
 
-// readRows takes the rows of one statement of a bunch.
-type readRows func(pgx.Rows) error
-
-// send executes statements in one round trip. reads has, by the index of their
-// statement, who is handed the rows of those that give some.
-func (b *arrayBatch) send(ctx context.Context, q *pgx.Batch, reads map[int]readRows) error {
+// send executes statements in one round trip. It is the end of the bunch.
+func (b *arrayBatch) send(ctx context.Context, q *bunch) error {
+	defer q.release()
 	b.store.statements.Add(int64(q.Len()))
 	return b.conn.Raw(func(c any) error {
 		conn, ok := c.(*stdlib.Conn)
 		if !ok {
 			return driver.ErrBadConn // it is one, for there is one driver
 		}
-		res := conn.Conn().SendBatch(ctx, q)
+		conn.Conn().PgConn().Frontend().Send(room(len(*q.args) + q.Len()*statementRoom))
+		res := conn.Conn().SendBatch(ctx, &q.Batch)
 		var err error
 		for i := range q.QueuedQueries {
-			if read := reads[i]; read != nil {
+			if read := q.reads[i]; read != nil {
 				var rows pgx.Rows
 				if rows, err = res.Query(); err == nil {
 					err = read(rows)
@@ -90,6 +88,9 @@ func (b *arrayBatch) send(ctx context.Context, q *pgx.Batch, reads map[int]readR
 		return err
 	})
 }
+
+// statementRoom is what a statement needs beside its arrays, with many of them.
+const statementRoom = 512
 
 // rollback gives the connection back clean, or not at all.
 func (b *arrayBatch) rollback() {
@@ -134,27 +135,23 @@ func prefixed(table string, columns []string) string {
 // sees what was committed when it began, so what follows the locks sees all that
 // was done by whoever held them before.
 func (b *arrayBatch) lock(ctx context.Context, w lockWants) (l locked, err error) {
-	q := &pgx.Batch{}
-	reads := map[int]readRows{}
-	q.Queue("BEGIN")
+	q := newBunch()
+	q.ask(nil, "BEGIN")
 	b.began = true
 	if len(w.runs) > 0 {
 		statement := lockRuns
 		if w.skipHeld {
 			statement = lockFreeRuns
 		}
-		reads[q.Len()] = scanRuns(&l.runs)
-		q.Queue(statement, runKeyArgs(w.runs)...)
+		q.ask(scanRuns(&l.runs), statement, keysOf(q, runKeyFields, w.runs)...)
 	}
 	if len(w.steps) > 0 {
-		reads[q.Len()] = scanSteps(&l.steps)
-		q.Queue(loadSteps, stepKeyArgs(w.steps)...)
+		q.ask(scanSteps(&l.steps), loadSteps, keysOf(q, stepKeyFields, w.steps)...)
 	}
 	if len(w.payloads) > 0 {
-		reads[q.Len()] = scanPayloads(&l.payloads)
-		q.Queue(loadPayloads, runKeyArgs(w.payloads)...)
+		q.ask(scanPayloads(&l.payloads), loadPayloads, keysOf(q, runKeyFields, w.payloads)...)
 	}
-	if err = b.send(ctx, q, reads); err == nil && w.skipHeld {
+	if err = b.send(ctx, q); err == nil && w.skipHeld {
 		l.held, err = b.held(ctx, w.runs, l.runs)
 	}
 	return l, err
@@ -193,9 +190,8 @@ func (b *arrayBatch) held(ctx context.Context, keys []runKey, locked []*models.R
 	if len(missing) == 0 {
 		return nil, nil
 	}
-	q := &pgx.Batch{}
-	q.Queue(findRuns, runKeyArgs(missing)...)
-	return held, b.send(ctx, q, map[int]readRows{0: func(r pgx.Rows) error {
+	q := newBunch()
+	q.ask(func(r pgx.Rows) error {
 		for r.Next() {
 			var k runKey
 			if err := r.Scan(&k.WorkspaceID, &k.ID); err != nil {
@@ -204,13 +200,15 @@ func (b *arrayBatch) held(ctx context.Context, keys []runKey, locked []*models.R
 			held = append(held, k)
 		}
 		return nil
-	}})
+	}, findRuns, keysOf(q, runKeyFields, missing)...)
+	err = b.send(ctx, q)
+	return held, err
 }
 
 func (b *arrayBatch) payloads(ctx context.Context, keys []runKey) (rows []*models.Run, err error) {
-	q := &pgx.Batch{}
-	q.Queue(loadPayloads, runKeyArgs(keys)...)
-	err = b.send(ctx, q, map[int]readRows{0: scanPayloads(&rows)})
+	q := newBunch()
+	q.ask(scanPayloads(&rows), loadPayloads, keysOf(q, runKeyFields, keys)...)
+	err = b.send(ctx, q)
 	return rows, err
 }
 
@@ -228,9 +226,9 @@ func scanPayloads(into *[]*models.Run) readRows {
 }
 
 func (b *arrayBatch) steps(ctx context.Context, keys []stepKey) (rows []*models.Step, err error) {
-	q := &pgx.Batch{}
-	q.Queue(loadSteps, stepKeyArgs(keys)...)
-	err = b.send(ctx, q, map[int]readRows{0: scanSteps(&rows)})
+	q := newBunch()
+	q.ask(scanSteps(&rows), loadSteps, keysOf(q, stepKeyFields, keys)...)
+	err = b.send(ctx, q)
 	return rows, err
 }
 
@@ -251,22 +249,8 @@ func scanSteps(into *[]*models.Step) readRows {
 	}
 }
 
-func stepKeyArgs(keys []stepKey) []any {
-	return []any{
-		column(keys, func(k stepKey) string { return string(k.WorkspaceID) }), column(keys, func(k stepKey) string { return string(k.RunID) }),
-		column(keys, func(k stepKey) string { return k.StepID }), column(keys, func(k stepKey) int32 { return int32(k.Iteration) }),
-		column(keys, func(k stepKey) bool { return k.WithInput }),
-	}
-}
-
-func runKeyArgs(keys []runKey) []any {
-	return []any{
-		column(keys, func(k runKey) string { return string(k.WorkspaceID) }), column(keys, func(k runKey) string { return string(k.ID) }),
-	}
-}
-
 func (b *arrayBatch) save(ctx context.Context, c *Changes) error {
-	q := &pgx.Batch{}
+	q := newBunch()
 	if !c.empty() {
 		if err := saveRare(ctx, b.conn, c); err != nil {
 			return err
@@ -277,10 +261,9 @@ func (b *arrayBatch) save(ctx context.Context, c *Changes) error {
 		updateSteps.queue(q, c.Steps)
 		insertLog.queue(q, bunches(c.Events))
 	}
-	reads := map[int]readRows{}
-	heard := queueBusEvents(q, reads, c)
-	q.Queue("COMMIT")
-	if err := b.send(ctx, q, reads); err != nil {
+	heard := queueBusEvents(q, c)
+	q.ask(nil, "COMMIT")
+	if err := b.send(ctx, q); err != nil {
 		return err
 	}
 	b.committed = true

@@ -23,7 +23,7 @@ func text[T ~string](p *T) *string {
 	if p == nil {
 		return nil
 	}
-	s := keepable(string(*p))
+	s := string(*p)
 	return &s
 }
 
@@ -110,6 +110,19 @@ var logFields = []field[models.RunLog]{
 	fieldOf("seq", "bigint", func(l *models.RunLog) int64 { return l.Seq }),
 	fieldOf("at", "timestamptz", func(l *models.RunLog) time.Time { return l.At }),
 	jsonField("lines", "json", func(l *models.RunLog) json.RawMessage { return marshalled(&l.Lines) }),
+}
+
+var runKeyFields = []field[runKey]{
+	fieldOf("workspace_id", "text", func(k *runKey) string { return string(k.WorkspaceID) }),
+	fieldOf("id", "text", func(k *runKey) string { return string(k.ID) }),
+}
+
+var stepKeyFields = []field[stepKey]{
+	fieldOf("workspace_id", "text", func(k *stepKey) string { return string(k.WorkspaceID) }),
+	fieldOf("run_id", "text", func(k *stepKey) string { return string(k.RunID) }),
+	fieldOf("step_id", "text", func(k *stepKey) string { return k.StepID }),
+	fieldOf("iteration", "int", func(k *stepKey) int32 { return int32(k.Iteration) }),
+	fieldOf("with_input", "bool", func(k *stepKey) bool { return k.WithInput }),
 }
 
 var (

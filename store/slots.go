@@ -108,22 +108,22 @@ func (b *arrayBatch) slots(ctx context.Context, wants []SlotWant, skipHeld bool)
 	for _, w := range wants {
 		found[w.SlotKey] = &Slot{}
 	}
-	q, reads := &pgx.Batch{}, map[int]readRows{}
+	q := newBunch()
 	if skipHeld {
-		reads[0] = scanAll(func(r pgx.Rows) error {
+		q.ask(scanAll(func(r pgx.Rows) error {
 			var n int64
 			var mine bool
 			err := r.Scan(&n, &mine)
 			held[n] = !mine
 			return err
-		})
-		q.Queue(trySlots, numbers)
+		}), trySlots, numbers)
 	} else {
-		q.Queue(lockSlots, numbers)
+		q.ask(nil, lockSlots, numbers)
 	}
 	var n int32
 	if len(limits) > 0 {
-		reads[q.Len()] = scanAll(func(r pgx.Rows) error {
+		args := slotArgs(limits)
+		q.ask(scanAll(func(r pgx.Rows) error {
 			var s Slot
 			var line int64
 			if err := r.Scan(&n, &s.Active, &s.Holder, &s.Last, &line); err != nil {
@@ -132,9 +132,8 @@ func (b *arrayBatch) slots(ctx context.Context, wants []SlotWant, skipHeld bool)
 			s.Last = max(s.Last, line)
 			*found[limits[n].SlotKey] = s
 			return nil
-		})
-		q.Queue(readSlots, slotArgs(limits)...)
-		reads[q.Len()] = scanAll(func(r pgx.Rows) error {
+		}), readSlots, args...)
+		q.ask(scanAll(func(r pgx.Rows) error {
 			var ticket int64
 			if err := r.Scan(&n, &ticket); err != nil {
 				return err
@@ -142,21 +141,19 @@ func (b *arrayBatch) slots(ctx context.Context, wants []SlotWant, skipHeld bool)
 			s := found[limits[n].SlotKey]
 			s.Line = append(s.Line, ticket)
 			return nil
-		})
-		q.Queue(readLines, slotArgs(limits)...)
+		}), readLines, args...)
 	}
 	if len(gathers) > 0 {
-		reads[q.Len()] = scanAll(func(r pgx.Rows) error {
+		q.ask(scanAll(func(r pgx.Rows) error {
 			var id models.RunID
 			if err := r.Scan(&n, &id); err != nil {
 				return err
 			}
 			found[gathers[n].SlotKey].Pending = id
 			return nil
-		})
-		q.Queue(readPending, slotArgs(gathers)...)
+		}), readPending, slotArgs(gathers)...)
 	}
-	if err := b.send(ctx, q, reads); err != nil {
+	if err := b.send(ctx, q); err != nil {
 		return nil, err
 	}
 	for k, s := range found {
