@@ -334,3 +334,21 @@ func TestWhatCannotBeRun(t *testing.T) {
 	_, err = b.runner.Run(t.Context(), agent("ftp://a.example"), request(`{}`))
 	requireCode(t, err, "config_invalid", false)
 }
+
+// A schema is the workspace's own: a few lines of one ask for 2^40 looks at a value.
+func TestASchemaThatTakesTooLongFailsTheCall(t *testing.T) {
+	t.Parallel()
+	defs := `"a40":{"type":"object"}`
+	for i := range 40 {
+		defs += fmt.Sprintf(`,"a%d":{"allOf":[{"$ref":"#/$defs/a%d"},{"$ref":"#/$defs/a%d"}]}`, i, i+1, i+1)
+	}
+	peer := connectorstest.NewPeer(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{}`)
+	})
+	a := agent(peer.URL)
+	a.OutputSchema = json.RawMessage(`{"$ref":"#/$defs/a0","$defs":{` + defs + `}}`)
+	_, err := setup(t).runner.Run(t.Context(), a, agents.Request{Input: json.RawMessage(`{}`)})
+	require.Equal(t, connectors.CodeOutputInvalid, connectors.AsError(err).Code)
+	require.ErrorContains(t, err, "takes too long")
+}

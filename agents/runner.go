@@ -138,7 +138,7 @@ func (c *schemaCache) get(raw json.RawMessage) (*connectors.Schema, error) {
 	if s := c.kept[string(raw)]; s != nil {
 		return s, nil
 	}
-	s, err := connectors.CompileSchema(raw)
+	s, err := connectors.CompileForeignSchema(raw)
 	if err != nil {
 		return nil, err
 	}

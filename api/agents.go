@@ -10,6 +10,7 @@ import (
 
 	"github.com/10ex/flows/agents"
 	"github.com/10ex/flows/connectors"
+	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/ids"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
@@ -113,8 +114,12 @@ func (a *API) checkAgent(ctx context.Context, agent *models.Agent) error {
 		if s.schema == nil {
 			continue
 		}
-		if _, err := connectors.CompileSchema(s.schema); err != nil {
-			found = append(found, models.FieldError{Loc: []any{"body", s.name}, Msg: "is not a valid JSON Schema", Type: "schema"})
+		var bad *models.InvalidError
+		if errors.As(engine.CheckSchema(s.schema), &bad) {
+			for _, f := range bad.Fields {
+				f.Loc = append([]any{"body", s.name}, f.Loc...)
+				found = append(found, f)
+			}
 		}
 	}
 	if len(found) > 0 {

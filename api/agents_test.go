@@ -24,7 +24,7 @@ func TestAgents(t *testing.T) {
 			{name: "odd kind", method: "POST", path: "/agents", body: `{"slug":"x","kind":"magic"}`, status: 422, loc: "[body kind]"},
 			{name: "odd slug", method: "POST", path: "/agents", body: `{"slug":"Robot","kind":"http"}`, status: 422, loc: "[body slug]"},
 			{name: "odd config", method: "POST", path: "/agents", body: agent(`,"config":{"url":"https://example.com","secret":1}`), status: 422, loc: "[body config secret]"},
-			{name: "odd schema", method: "POST", path: "/agents", body: agent(`,"config":{"url":"https://example.com"},"input_schema":{"type":"thing"}`), status: 422, loc: "[body input_schema]"},
+			{name: "odd schema", method: "POST", path: "/agents", body: agent(`,"config":{"url":"https://example.com"},"input_schema":{"type":"thing"}`), status: 422, loc: "[body input_schema type]"},
 			{name: "get", method: "GET", path: "/agents/robot", status: 200, has: []string{"slug", "robot"}},
 			{name: "missing", method: "GET", path: "/agents/nobody", status: 404},
 			{name: "no slug", method: "GET", path: "/agents/No_Body", status: 404},

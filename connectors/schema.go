@@ -10,13 +10,17 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"github.com/10ex/flows/internal/metered"
 )
 
 // Schema is a compiled JSON Schema. It is safe for concurrent use.
 type Schema struct {
-	compiled *jsonschema.Schema
-	meter    *meter // nil where nobody hostile wrote the schema
+	compiled validator
 }
+
+// validator is a schema of the program, or one of somebody else's under a meter.
+type validator interface{ Validate(value any) error }
 
 // Violation says where and how a value breaks a Schema. It never repeats the
 // value, which may be a secret.
@@ -32,23 +36,36 @@ func (v Violation) String() string {
 	return strings.Join(v.Path, ".") + ": " + v.Message
 }
 
-// CompileSchema compiles a JSON Schema (2020-12). References to other documents
-// are refused: a schema must not make us fetch anything.
+// CompileSchema compiles a JSON Schema (2020-12) that is part of the program.
+// References to other documents are refused: a schema must not make us fetch anything.
 func CompileSchema(raw json.RawMessage) (*Schema, error) {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
 		return nil, errors.New("schema is not JSON")
 	}
-	return compileSchema(doc, func(*jsonschema.Compiler) {})
+	return compileSchema(doc)
 }
 
-func compileSchema(doc any, prepare func(*jsonschema.Compiler)) (*Schema, error) {
+// CompileForeignSchema is CompileSchema for a schema that somebody else wrote: a check of
+// it is stopped when it takes too long.
+func CompileForeignSchema(raw json.RawMessage) (*Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return nil, errors.New("schema is not JSON")
+	}
+	compiled, err := metered.Compile(doc, noLoader{})
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	return &Schema{compiled: compiled}, nil
+}
+
+func compileSchema(doc any) (*Schema, error) {
 	const self = "urn:schema"
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
 	c.UseLoader(noLoader{})
-	prepare(c)
 	if err := c.AddResource(self, doc); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
@@ -62,7 +79,7 @@ func compileSchema(doc any, prepare func(*jsonschema.Compiler)) (*Schema, error)
 // CheckSchema tells whether CompileSchema would take a schema, given as values of
 // encoding/json.
 func CheckSchema(doc any) error {
-	_, err := compileSchema(doc, func(*jsonschema.Compiler) {})
+	_, err := compileSchema(doc)
 	return err
 }
 
@@ -83,11 +100,13 @@ func (s *Schema) Check(value json.RawMessage) []Violation {
 		return []Violation{{Message: "is not JSON"}}
 	}
 	var invalid *jsonschema.ValidationError
-	switch err := s.validate(v); {
+	switch err := s.compiled.Validate(v); {
 	case err == nil:
 		return nil
-	case errors.Is(err, errOutOfFuel):
+	case errors.Is(err, metered.ErrTooLong):
 		return []Violation{{Message: "cannot be checked: the schema takes too long for it"}}
+	case errors.Is(err, metered.ErrNumber):
+		return []Violation{{Message: metered.ErrNumber.Error()}}
 	case !errors.As(err, &invalid):
 		return []Violation{{Message: "does not fit the schema"}}
 	}

@@ -4,9 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"github.com/10ex/flows/engine/expression"
+	"github.com/10ex/flows/internal/metered"
 	"github.com/10ex/flows/models"
 )
 
@@ -25,7 +24,7 @@ type definition struct {
 	output *expression.Template // nil: the outputs of the sinks
 	// control is how runs are started; nil where the author says nothing of it.
 	control *control
-	schema  *jsonschema.Schema // nil: any payload
+	schema  *metered.Schema // nil: any payload
 	// defaults are what the schema fills into a payload.
 	rawSchema map[string]any
 }

@@ -9,13 +9,10 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/10ex/flows/internal/metered"
 	"github.com/10ex/flows/internal/misfit"
 	"github.com/10ex/flows/models"
 )
-
-// schemaURL is what a workflow's schema is called inside the compiler. It is not
-// fetched, and nothing else can be.
-const schemaURL = "schema:input"
 
 var errRemoteRef = errors.New("a schema may refer to itself only")
 
@@ -33,15 +30,7 @@ func (c *compiler) schema(raw json.RawMessage) {
 		c.add("schema", "the schema is not valid JSON", "input_schema")
 		return
 	}
-	jc := jsonschema.NewCompiler()
-	jc.DefaultDraft(jsonschema.Draft2020)
-	jc.AssertFormat()
-	jc.UseLoader(noLoader{})
-	if err := jc.AddResource(schemaURL, doc); err != nil {
-		c.add("schema", "the schema is not a valid JSON Schema", "input_schema")
-		return
-	}
-	if c.def.schema, err = jc.Compile(schemaURL); err != nil {
+	if c.def.schema, err = metered.Compile(doc, noLoader{}); err != nil {
 		c.schemaError(doc, err)
 		return
 	}
@@ -54,6 +43,8 @@ func (c *compiler) schemaError(doc any, err error) {
 	switch {
 	case errors.Is(err, errRemoteRef):
 		c.add("schema", errRemoteRef.Error(), "input_schema")
+	case errors.Is(err, metered.ErrNumber):
+		c.add("schema", metered.ErrNumber.Error(), "input_schema")
 	case errors.As(err, &se) && errors.As(se.Err, &ve):
 		for _, f := range misfit.List(ve, doc) {
 			c.add("schema", f.Msg, append([]any{"input_schema"}, f.Loc...)...)
@@ -76,13 +67,22 @@ func (d *definition) checkPayload(raw json.RawMessage) (json.RawMessage, error) 
 	if err != nil {
 		return nil, &models.InvalidError{Fields: []models.FieldError{{Msg: "the payload is not valid JSON", Type: "json"}}}
 	}
-	value, changed := fillDefaults(value, d.rawSchema, d.rawSchema, 0)
-	if err := d.schema.Validate(value); err != nil {
-		var ve *jsonschema.ValidationError
-		if !errors.As(err, &ve) {
-			return nil, fmt.Errorf("payload: %w", err)
-		}
+	fill := filling{root: d.rawSchema, left: maxFilling, room: maxFilled, targets: map[string]map[string]any{}}
+	value, changed := fill.defaults(value, d.rawSchema, 0)
+	if fill.over() {
+		return nil, &models.InvalidError{Fields: []models.FieldError{{Msg: "cannot be checked: the defaults of the schema have no end", Type: "schema"}}}
+	}
+	err = d.schema.Validate(value)
+	var ve *jsonschema.ValidationError
+	switch {
+	case errors.As(err, &ve):
 		return nil, &models.InvalidError{Fields: misfit.List(ve, value)}
+	case errors.Is(err, metered.ErrTooLong):
+		return nil, &models.InvalidError{Fields: []models.FieldError{{Msg: "cannot be checked: the schema takes too long for it", Type: "schema"}}}
+	case errors.Is(err, metered.ErrNumber):
+		return nil, &models.InvalidError{Fields: []models.FieldError{{Msg: metered.ErrNumber.Error(), Type: "number"}}}
+	case err != nil:
+		return nil, fmt.Errorf("payload: %w", err)
 	}
 	if !changed {
 		return raw, nil
@@ -94,24 +94,52 @@ func (d *definition) checkPayload(raw json.RawMessage) (json.RawMessage, error) 
 	return out, nil
 }
 
-// fillDefaults puts the defaults of properties that are missing into value, along
+// What bounds how defaults are filled in: values that are looked at, and bytes that are
+// added. A schema that refers to itself twice would double a payload at each level.
+const (
+	maxFilling = 2_000_000
+	maxFilled  = 4 << 20
+)
+
+// filling is under way while defaults are filled in.
+type filling struct {
+	root    map[string]any
+	left    int                       // values; below zero: it was broken off
+	room    int                       // bytes; the same
+	targets map[string]map[string]any // of references that were followed before
+}
+
+// target follows a reference.
+func (f *filling) target(ref string) map[string]any {
+	to, known := f.targets[ref]
+	if !known {
+		to = resolve(f.root, ref)
+		f.targets[ref] = to
+	}
+	return to
+}
+
+// over tells whether it was broken off.
+func (f *filling) over() bool { return f.left < 0 || f.room < 0 }
+
+// defaults puts the defaults of properties that are missing into value, along
 // properties, items and references within the schema. Keywords that choose
 // between schemas are left alone: which one applies is not known before.
-func fillDefaults(value any, schema, root map[string]any, depth int) (any, bool) {
-	if depth > 64 {
+func (f *filling) defaults(value any, schema map[string]any, depth int) (any, bool) {
+	if f.left--; f.over() || depth > 64 {
 		return value, false // a schema may refer to itself
 	}
 	if ref, ok := schema["$ref"].(string); ok {
-		if target := resolve(root, ref); target != nil {
-			filled, changed := fillDefaults(value, target, root, depth+1)
-			rest, more := fillProperties(filled, schema, root, depth)
+		if target := f.target(ref); target != nil {
+			filled, changed := f.defaults(value, target, depth+1)
+			rest, more := f.properties(filled, schema, depth)
 			return rest, changed || more
 		}
 	}
-	return fillProperties(value, schema, root, depth)
+	return f.properties(value, schema, depth)
 }
 
-func fillProperties(value any, schema, root map[string]any, depth int) (any, bool) {
+func (f *filling) properties(value any, schema map[string]any, depth int) (any, bool) {
 	changed := false
 	switch v := value.(type) {
 	case map[string]any:
@@ -127,9 +155,10 @@ func fillProperties(value any, schema, root map[string]any, depth int) (any, boo
 				if !ok {
 					continue
 				}
-				child, changed = clone(def), true
+				f.room -= len(name)
+				child, changed = f.clone(def), true
 			}
-			filled, more := fillDefaults(child, prop, root, depth+1)
+			filled, more := f.defaults(child, prop, depth+1)
 			v[name] = filled
 			changed = changed || more
 		}
@@ -139,7 +168,7 @@ func fillProperties(value any, schema, root map[string]any, depth int) (any, boo
 			break
 		}
 		for i := range v {
-			filled, more := fillDefaults(v[i], items, root, depth+1)
+			filled, more := f.defaults(v[i], items, depth+1)
 			v[i] = filled
 			changed = changed || more
 		}
@@ -148,18 +177,28 @@ func fillProperties(value any, schema, root map[string]any, depth int) (any, boo
 }
 
 // clone keeps payloads from sharing a default's maps.
-func clone(v any) any {
+func (f *filling) clone(v any) any {
+	f.left--
+	f.room -= 4
+	if f.over() {
+		return nil
+	}
 	switch v := v.(type) {
+	case string:
+		f.room -= len(v)
+	case json.Number:
+		f.room -= len(v)
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k, x := range v {
-			out[k] = clone(x)
+			f.room -= len(k)
+			out[k] = f.clone(x)
 		}
 		return out
 	case []any:
 		out := make([]any, len(v))
 		for i, x := range v {
-			out[i] = clone(x)
+			out[i] = f.clone(x)
 		}
 		return out
 	}

@@ -37,7 +37,7 @@ func Define(schema any) (Definition, error) {
 		return Definition{}, err
 	}
 	refs := map[string]bool{}
-	Each(schema, func(s map[string]any) {
+	each(schema, func(s map[string]any) {
 		if ref, ok := s["$ref"].(string); ok {
 			refs[strings.TrimPrefix(ref, "#/$defs/")] = true
 		}
@@ -79,9 +79,9 @@ func (l Library) Bundle(d Definition, most int) json.RawMessage {
 	return append(out, d.Schema[1:]...)
 }
 
-// Each calls visit with every schema in a schema that is an object, the outer before
+// each calls visit with every schema in a schema that is an object, the outer before
 // the inner. visit may change it.
-func Each(schema any, visit func(map[string]any)) {
+func each(schema any, visit func(map[string]any)) {
 	s, ok := schema.(map[string]any)
 	if !ok {
 		return
@@ -90,16 +90,16 @@ func Each(schema any, visit func(map[string]any)) {
 	for key, v := range s {
 		switch {
 		case schemas[key]:
-			Each(v, visit)
+			each(v, visit)
 		case listsOfSchemas[key]:
 			list, _ := v.([]any)
 			for _, one := range list {
-				Each(one, visit)
+				each(one, visit)
 			}
 		case mapsOfSchemas[key] || key == "$defs":
 			byName, _ := v.(map[string]any)
 			for _, one := range byName {
-				Each(one, visit)
+				each(one, visit)
 			}
 		}
 	}
