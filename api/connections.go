@@ -34,7 +34,7 @@ type Connection struct {
 	Secrets       []string                `json:"secrets" nullable:"false" doc:"Names of the secrets it has; their values are never shown"`
 	Status        models.ConnectionStatus `json:"status" enum:"unknown,ok,failing,unauthorized"`
 	LastCheckedAt maybeStamp              `json:"last_checked_at"`
-	LastError     *string                 `json:"last_error" doc:"Code of what went wrong when it was last tried, or null"`
+	LastError     *string                 `json:"last_error" doc:"Code of what went wrong when it was last tried, or used by a step, or null"`
 	ExpiresAt     maybeStamp              `json:"expires_at" doc:"Of oauth2: when its token has to be renewed, which happens by itself; null: it has none, or one without an end"`
 	Connected     bool                    `json:"connected" doc:"Of oauth2: whether there is a token; of all others true"`
 	CreatedAt     stamp                   `json:"created_at"`

@@ -89,6 +89,7 @@ func (s *Service) unsealed(ctx context.Context, row *models.Connection) (*connec
 	}
 	out := &connectors.Connection{
 		ID: string(row.ID), Connector: row.Connector, Config: row.Config, Auth: config.Auth, BaseURL: config.BaseURL, Hosts: config.Hosts,
+		Health:  healthOf(row),
 		Secrets: map[string]string{},
 	}
 	if out.Limits, err = config.Limits.limits(); err != nil {

@@ -78,7 +78,7 @@ func (s *Service) try(ctx context.Context, row *models.Connection) (tried bool, 
 // statusAfter tells what a failure says about the credentials.
 func statusAfter(e *connectors.Error) models.ConnectionStatus {
 	switch {
-	case e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden, e.Code == connectors.CodeNotConnected:
+	case e.Unauthorized, e.Status == http.StatusForbidden, e.Code == connectors.CodeNotConnected:
 		return models.ConnectionUnauthorized
 	}
 	return models.ConnectionFailing

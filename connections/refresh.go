@@ -86,7 +86,7 @@ func (s *Service) attempt(ctx context.Context, row *models.Connection, c *connec
 	}
 	now := s.clock.Now()
 	since := row.LastCheckedAt != nil && !row.LastCheckedAt.Before(began) // somebody has tried meanwhile
-	refused := row.Status == models.ConnectionUnauthorized
+	refused := row.Status == models.ConnectionUnauthorized && aboutTokens[row.LastError]
 	if t.fresh(now) && (!insist || !refused || since) {
 		return t, nil
 	}

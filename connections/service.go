@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"sync"
 
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/internal/clock"
@@ -35,6 +36,8 @@ type Service struct {
 	clock clock.Clock
 	log   *slog.Logger
 	turns turns // to ask for a token
+	// noting holds the ids of connections whose health is being written down.
+	noting sync.Map
 }
 
 // New makes a Service.

@@ -87,8 +87,17 @@ type Connection struct {
 	Hosts []string
 	// Limits bound how it is used, by all workers together.
 	Limits Limits
+	// Health is what was known of it when it was opened.
+	Health Health
 	// Secrets are open. Which there are depends on Auth and the connector.
 	Secrets map[string]string
+}
+
+// Health is what is known of whether the other side takes a connection.
+type Health struct {
+	Status, Error string
+	// Version is another whenever the connection or its token was changed.
+	Version string
 }
 
 // Limits bound how often and by how many steps at once something is used. What is zero

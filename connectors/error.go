@@ -17,6 +17,8 @@ type Error struct {
 	Retryable bool `json:"retryable"`
 	// RetryAfter is how long the other side asked to wait, 0 if it did not.
 	RetryAfter time.Duration `json:"-"`
+	// Unauthorized says that the other side does not take the credentials.
+	Unauthorized bool `json:"-"`
 
 	cause error
 }

@@ -28,6 +28,8 @@ func HTTPError(resp *http.Response) *Error {
 		Code:    fmt.Sprintf("http_%d", resp.StatusCode),
 		Message: fmt.Sprintf("the server answered %d", resp.StatusCode),
 		Status:  resp.StatusCode,
+
+		Unauthorized: resp.StatusCode == http.StatusUnauthorized,
 	}
 	if text := http.StatusText(resp.StatusCode); text != "" {
 		e.Message += " " + text

@@ -36,13 +36,14 @@ type office struct {
 	peerOf func(w http.ResponseWriter, r *http.Request)
 	starts atomic.Int64 // what was POSTed to the peer
 
-	deliveries int // of steps that were run
+	used       chan string // who used which connection, and how it went
+	deliveries int         // of steps that were run
 }
 
 func newOffice(t *testing.T, s *store.Store, conns map[string]connectors.Limits, workspace limits.Limit, script func(llmtest.Asked) llmtest.Reply) *office {
 	t.Helper()
 	require.NoError(t, s.CreateWorkspace(t.Context(), &models.Workspace{ID: "ws_1", Name: "Acme", CreatedAt: time.Now().UTC()}))
-	o := &office{vendor: llmtest.New(t, script)}
+	o := &office{vendor: llmtest.New(t, script), used: make(chan string, 100)}
 	o.peer = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			o.starts.Add(1)
@@ -68,6 +69,9 @@ func newOffice(t *testing.T, s *store.Store, conns map[string]connectors.Limits,
 	t.Cleanup(outside.CloseIdleConnections)
 	o.bench = newBenchWith(t, "", worker.Config{WorkspaceLimit: workspace}, func(d *worker.Deps) {
 		d.Limits, d.ConnectionFunc = l, open
+		d.UsedFunc = func(_ context.Context, ws models.WorkspaceID, c *connectors.Connection, err error) {
+			o.used <- fmt.Sprint(ws, " ", c.ID, " ", err == nil, " ", err != nil && connectors.AsError(err).Unauthorized)
+		}
 		d.Agents, err = agents.New(agents.Deps{
 			Egress: outside, Tools: d.Connectors, OpenFunc: open,
 			PeekFunc:   func(_ context.Context, _ models.WorkspaceID, id string) (string, error) { return of[id], nil },
@@ -275,4 +279,25 @@ func TestAnAgentElsewhereThatIsFollowedTeachesTheLimit(t *testing.T) {
 	o.run(t, "b", "platform", "")
 	o.held(t, "b", "connection conn_platform asked to be left alone for a while", time.Hour)
 	require.Equal(t, int64(1), o.starts.Load())
+}
+
+func TestItIsToldHowConnectionsAreUsed(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, storetest.SQLite(t), nil, limits.Limit{}, func(a llmtest.Asked) llmtest.Reply {
+		if a.Turn == 2 {
+			return llmtest.Reply{Status: http.StatusUnauthorized, Failure: "no"}
+		}
+		return noteTwice(a)
+	})
+	o.run(t, "a", "clerk", "")
+	require.Equal(t, "http_401", o.finished(t, "a").Error.Code)
+	for _, use := range []string{"conn_models true false", "conn_tool true false", "conn_models false true"} {
+		require.Equal(t, "ws_1 "+use, receive(t, o.used))
+	}
+	o.use(t, "b", "fail", "conn_tool", "")
+	o.finished(t, "b")
+	require.Equal(t, "ws_1 conn_tool false false", receive(t, o.used))
+	o.use(t, "c", "echo", "", "")
+	o.finished(t, "c")
+	require.Empty(t, o.used, "none was used")
 }

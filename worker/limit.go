@@ -209,6 +209,7 @@ func (g *gate) Enter(ctx context.Context, b connectors.Burden) (leave func(error
 	return func(err error) {
 		done()
 		g.w.heed(ctx, burdens, err)
+		g.w.used(ctx, g.work, b.Connection, err)
 	}, nil
 }
 

@@ -131,7 +131,9 @@ func (w *Worker) callConnector(ctx context.Context, work *engine.Work, req conne
 		host = placed.Host(req)
 	}
 	return w.within(ctx, work, w.burdensOf(work, req.Connection, host), func() (connectors.Response, error) {
-		return w.deps.Connectors.Do(ctx, work.Step.Connector, req)
+		resp, err := w.deps.Connectors.Do(ctx, work.Step.Connector, req)
+		w.used(ctx, work, req.Connection, err)
+		return resp, err
 	})
 }
 
@@ -158,6 +160,13 @@ func (w *Worker) connection(ctx context.Context, work *engine.Work, guard *conne
 		return nil, connectors.Permanent(codeWrongConnector, "connection %s is of connector %q, and the step of %q", id, c.Connector, work.Step.Connector)
 	}
 	return c, nil
+}
+
+// used tells how the work fared with a connection, which may be nil.
+func (w *Worker) used(ctx context.Context, work *engine.Work, c *connectors.Connection, err error) {
+	if w.deps.UsedFunc != nil && c != nil {
+		w.deps.UsedFunc(ctx, work.Ref.Workspace, c, err)
+	}
 }
 
 func (w *Worker) callAgent(ctx context.Context, work *engine.Work, req connectors.Request) (connectors.Response, error) {

@@ -41,7 +41,7 @@ type Engine interface {
 var _ Engine = (*engine.Engine)(nil)
 
 // Deps are what a Worker works with. All are required but
-// ConnectionFunc, Limits, Log, Metrics and Tracer.
+// ConnectionFunc, UsedFunc, Limits, Log, Metrics and Tracer.
 type Deps struct {
 	Engine     Engine
 	Connectors *connectors.Catalogue
@@ -52,6 +52,9 @@ type Deps struct {
 	// ConnectionFunc opens a connection of a workspace. Its error is a
 	// *connectors.Error where it is the connection's fault. Nil: there are none.
 	ConnectionFunc func(ctx context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error)
+	// UsedFunc hears how a step fared that used a connection, and must return soon. Nil:
+	// nobody does.
+	UsedFunc func(ctx context.Context, ws models.WorkspaceID, c *connectors.Connection, err error)
 	// Limits hold steps back. Nil: nothing does.
 	Limits Limits
 	// Jobs does what is no step, by type of task. One of a type that is not here is

@@ -261,7 +261,7 @@ func (a *app) openWorker(context.Context) (err error) {
 		AgentFunc: func(ctx context.Context, ws models.WorkspaceID, slug string) (*models.Agent, error) {
 			return a.store.For(ws).Agent(ctx, slug)
 		},
-		ConnectionFunc: a.connections.Open, Limits: a.limits, Jobs: a.busJobs(), Match: a.bus.Match, Broker: a.broker, Log: a.log, Metrics: a.metrics, Tracer: a.tracer,
+		ConnectionFunc: a.connections.Open, UsedFunc: a.connections.Used, Limits: a.limits, Jobs: a.busJobs(), Match: a.bus.Match, Broker: a.broker, Log: a.log, Metrics: a.metrics, Tracer: a.tracer,
 	}, worker.Config{
 		Concurrency: a.cfg.Concurrency, Queues: a.roles.queues, DrainTimeout: a.cfg.Drain, MaxOutput: a.cfg.MaxOutput,
 		WorkspaceLimit: a.cfg.WorkspaceLimit,

@@ -214,12 +214,16 @@ func request(action, input string, attempt int) connectors.Request {
 	}
 }
 
+// refusals are the codes by which other sides say that they do not take the credentials.
+var refusals = []string{"http_401", "smtp_534", "smtp_535", "slack_invalid_auth", "slack_not_authed", "slack_token_revoked"}
+
 func requireError(t *testing.T, err error, code string, retryable bool) {
 	t.Helper()
 	var e *connectors.Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, code, e.Code, e.Message)
 	require.Equal(t, retryable, e.Retryable, "retryable")
+	require.Equal(t, slices.Contains(refusals, code), e.Unauthorized, "whether the credentials were refused")
 	require.NotEmpty(t, e.Message)
 	require.Less(t, len(e.Message), 2500)
 }

@@ -199,6 +199,8 @@ func (t *talk) failed(about string, err error) error {
 			Code:      fmt.Sprintf("smtp_%d", answer.Code),
 			Message:   fmt.Sprintf("%sthe mail server answered %d: %s", about, answer.Code, t.printable(answer.Msg)),
 			Retryable: answer.Code >= 400 && answer.Code < 500,
+
+			Unauthorized: answer.Code == 534 || answer.Code == 535, // RFC 4954
 		}
 	}
 	if errors.Is(err, errTooLong) {

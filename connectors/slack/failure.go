@@ -15,6 +15,11 @@ var passing = map[string]bool{
 	"internal_error": true, "fatal_error": true, "service_unavailable": true, "request_timeout": true, "team_added_to_org": true,
 }
 
+// unauthorized are the errors of tokens that Slack does not take, or no longer.
+var unauthorized = map[string]bool{
+	"not_authed": true, "invalid_auth": true, "token_revoked": true, "token_expired": true, "account_inactive": true,
+}
+
 var errorForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,60}$`)
 
 // check finds the failure in an answer: Slack says 200 to nearly everything, and in the
@@ -35,7 +40,7 @@ func check(a rest.Answer) error {
 	if errorForm.MatchString(body.Error) {
 		e.Code = "slack_" + body.Error
 		e.Message += ": " + body.Error
-		e.Retryable = passing[body.Error]
+		e.Retryable, e.Unauthorized = passing[body.Error], unauthorized[body.Error]
 	}
 	switch {
 	case errorForm.MatchString(body.Needed), scopes.MatchString(body.Needed):

@@ -1,0 +1,113 @@
+package connections_test
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/10ex/flows/connections"
+	"github.com/10ex/flows/connectors"
+	"github.com/10ex/flows/models"
+)
+
+// use opens a connection and tells how a step fared with it.
+func (b *bundle) use(t *testing.T, row *models.Connection, err error) *models.Connection {
+	t.Helper()
+	c, failed := b.Open(t.Context(), b.ws, string(row.ID))
+	require.NoError(t, failed)
+	b.Used(t.Context(), b.ws, c, err)
+	got, failed := b.Get(t.Context(), b.ws, row.ID)
+	require.NoError(t, failed)
+	return got
+}
+
+var refused = connectors.HTTPError(&http.Response{StatusCode: http.StatusUnauthorized, Body: http.NoBody})
+
+func TestUseTellsWhetherTheOtherSideTakesAConnection(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		row := b.create(t, "http", `{"hosts":["api.example.com"]}`, map[string]string{"token": "s3cret-token"})
+		require.Equal(t, models.ConnectionUnknown, row.Status)
+		for _, says := range []error{
+			connectors.HTTPError(&http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody}),
+			connectors.HTTPError(&http.Response{StatusCode: http.StatusInternalServerError, Body: http.NoBody}),
+			connectors.Permanent(connectors.CodeInputInvalid, "no"), errors.New("lost"),
+		} {
+			got := b.use(t, row, says)
+			require.Equal(t, models.ConnectionUnknown, got.Status, "%v says nothing about credentials", says)
+			require.Nil(t, got.LastCheckedAt)
+		}
+		good := b.use(t, row, nil)
+		require.Equal(t, models.ConnectionOK, good.Status)
+		require.NotNil(t, good.LastCheckedAt)
+		require.Equal(t, good.LastCheckedAt, b.use(t, row, nil).LastCheckedAt, "what is known is not noted again")
+
+		bad := b.use(t, row, refused)
+		require.Equal(t, models.ConnectionUnauthorized, bad.Status)
+		require.Equal(t, "http_401", bad.LastError)
+		require.False(t, bad.LastCheckedAt.Before(*good.LastCheckedAt))
+		require.Equal(t, row.UpdatedAt, bad.UpdatedAt, "nobody has changed it")
+		require.Equal(t, bad.LastCheckedAt, b.use(t, row, refused).LastCheckedAt)
+		again := b.use(t, row, nil)
+		require.Equal(t, models.ConnectionOK, again.Status)
+		require.Empty(t, again.LastError)
+
+		// What was said of other credentials does not count.
+		before, err := b.Open(t.Context(), b.ws, string(row.ID))
+		require.NoError(t, err)
+		_, err = b.Update(t.Context(), b.ws, row.ID, connections.Change{Secrets: map[string]string{"token": "another-token"}})
+		require.NoError(t, err)
+		b.Used(t.Context(), b.ws, before, refused)
+		got, err := b.Get(t.Context(), b.ws, row.ID)
+		require.NoError(t, err)
+		require.Equal(t, models.ConnectionUnknown, got.Status)
+	})
+}
+
+func TestTheCodeThatIsNotedHoldsNoSecret(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		row := b.create(t, "http", `{"hosts":["api.example.com"]}`, map[string]string{"token": "s3cret_token"})
+		got := b.use(t, row, &connectors.Error{Code: "slack_s3cret_token", Unauthorized: true})
+		require.Equal(t, "slack_"+connectors.Redacted, got.LastError)
+	})
+}
+
+// A token that a step was refused with does not end the access: the next one may do.
+func TestAnAccessThatIsRefusedInUseIsRenewedNevertheless(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		a := newAuthServer(t)
+		row := b.oauth(t, a, "authorization_code")
+		b.authorise(t, a, row)
+		require.Equal(t, models.ConnectionUnauthorized, b.use(t, row, refused).Status)
+		require.NoError(t, connections.Age(t.Context(), b.Service, b.ws, row.ID, time.Now().UTC().Add(-time.Second)))
+		asked := len(a.asked())
+		_, err := b.access(t, b.Service, row)
+		require.NoError(t, err)
+		require.Len(t, a.asked(), asked+1)
+		got, err := b.Get(t.Context(), b.ws, row.ID)
+		require.NoError(t, err)
+		require.Equal(t, models.ConnectionOK, got.Status)
+	})
+}
+
+// While the old token still counts for a moment, that there will be no other stays known.
+func TestUseDoesNotHideThatThereIsNoNextToken(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		a := newAuthServer(t)
+		row := b.oauth(t, a, "authorization_code")
+		b.authorise(t, a, row)
+		a.set(func(a *authServer) { a.refresh = map[string]bool{} })
+		b.age(t, row, b.Service)
+		_, err := b.access(t, b.Service, row)
+		require.NoError(t, err)
+		got := b.use(t, row, nil)
+		require.Equal(t, models.ConnectionUnauthorized, got.Status)
+		require.Equal(t, "oauth_refused", got.LastError)
+	})
+}
