@@ -75,7 +75,8 @@ services: $(WITHSERVICES) ## Run PostgreSQL and Redis until Ctrl-C; then: . .ser
 	$(WITHSERVICES) -fsync=on -databases flows -env-file .services/env
 
 .PHONY: verify
-verify: ## Prove that generated files are fresh
+verify: ## Prove that generated files and the list of modules are fresh
+	go mod tidy
 	go generate ./...
 	git diff --exit-code
 

@@ -82,19 +82,20 @@ func parseStat(text string) (used time.Duration, parent int) {
 	return time.Duration(ticks) * time.Second / ticksPerSecond, parent
 }
 
-// usage is the CPU time of everything that takes part.
-type usage struct{ api, worker, scheduler, postgres, redis time.Duration }
+// usage is the CPU time of everything that takes part, this process with its clients
+// among it: all share the same processors.
+type usage struct{ api, worker, scheduler, postgres, redis, clients time.Duration }
 
 func (p *product) usage(s servers) usage {
 	return usage{
 		api: cpuOf(p.processes[0].Process.Pid), worker: cpuOf(p.processes[1].Process.Pid), scheduler: cpuOf(p.processes[2].Process.Pid),
-		postgres: s.postgresCPU(), redis: cpuOf(s.redis),
+		postgres: s.postgresCPU(), redis: cpuOf(s.redis), clients: cpuOf(os.Getpid()),
 	}
 }
 
 // perStep tells what a step took of each since before.
 func (u usage) perStep(before usage, steps float64) string {
 	ms := func(now, then time.Duration) float64 { return float64((now - then).Microseconds()) / 1000 / steps }
-	return fmt.Sprintf("api %.3f, worker %.3f, scheduler %.3f, postgres %.3f, redis %.3f",
-		ms(u.api, before.api), ms(u.worker, before.worker), ms(u.scheduler, before.scheduler), ms(u.postgres, before.postgres), ms(u.redis, before.redis))
+	return fmt.Sprintf("api %.3f, worker %.3f, scheduler %.3f, postgres %.3f, redis %.3f, clients %.3f",
+		ms(u.api, before.api), ms(u.worker, before.worker), ms(u.scheduler, before.scheduler), ms(u.postgres, before.postgres), ms(u.redis, before.redis), ms(u.clients, before.clients))
 }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -19,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/10ex/flows/models"
 )
 
@@ -28,7 +28,9 @@ type product struct {
 	database  string
 	ops       []string // where each role tells its metrics
 	processes []*exec.Cmd
-	http      *http.Client
+	// client takes as little as it can of the processors that it shares with what it
+	// measures.
+	client *fasthttp.HostClient
 }
 
 // startProduct builds the binary, makes a schema and a key, and starts the roles
@@ -54,7 +56,7 @@ func (b *bench) startProduct(ctx context.Context) (p *product, err error) {
 		"FLOWS_DATABASE_URL="+database, "FLOWS_REDIS_URL="+b.redis, "FLOWS_HTTP_ADDR="+addr, "FLOWS_RATE_LIMIT=1000000",
 		"FLOWS_ENCRYPTION_KEY=YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggISE=", "FLOWS_LOG_LEVEL=warn",
 	)
-	p = &product{database: database, url: "http://" + addr + "/api/v1/flows", http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
+	p = &product{database: database, url: "http://" + addr + "/api/v1/flows", client: &fasthttp.HostClient{Addr: addr, MaxConns: 256}}
 	defer func() {
 		if err != nil {
 			p.stop()
@@ -108,12 +110,10 @@ func freeAddr() (string, error) {
 // statements counts what all roles have sent to the database so far.
 func (p *product) statements() (sum float64) {
 	for _, ops := range p.ops {
-		resp, err := p.http.Get(ops + "/metrics")
+		_, raw, err := fasthttp.Get(nil, ops+"/metrics")
 		if err != nil {
 			continue
 		}
-		raw, _ := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
 		for _, line := range strings.Split(string(raw), "\n") {
 			if v, ok := strings.CutPrefix(line, "flows_database_statements_total "); ok {
 				n, _ := strconv.ParseFloat(v, 64)
@@ -176,37 +176,34 @@ func (p *product) memory() (each string, all int64) {
 }
 
 func (p *product) call(ctx context.Context, method, path string, body, into any, prefer string) error {
-	var r io.Reader
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(req)
+	defer fasthttp.ReleaseResponse(resp)
 	if body != nil {
 		raw, err := json.Marshal(body)
 		if err != nil {
 			return err
 		}
-		r = bytes.NewReader(raw)
+		req.SetBodyRaw(raw)
+		req.Header.SetContentType("application/json")
 	}
-	req, err := http.NewRequestWithContext(ctx, method, p.url+path, r)
-	if err != nil {
-		return err
-	}
+	req.Header.SetMethod(method)
+	req.SetRequestURI(p.url + path)
 	req.Header.Set("Authorization", "Bearer "+p.key)
-	req.Header.Set("Content-Type", "application/json")
 	if prefer != "" {
 		req.Header.Set("Prefer", prefer)
 	}
-	resp, err := p.http.Do(req)
-	if err != nil {
+	if err := p.client.Do(req, resp); err != nil {
 		return err
 	}
-	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode >= 300 {
-		return fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, raw)
+	if resp.StatusCode() >= 300 {
+		return fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode(), resp.Body())
 	}
 	if into != nil {
-		return json.Unmarshal(raw, into)
+		return json.Unmarshal(resp.Body(), into)
 	}
 	return nil
 }
