@@ -52,7 +52,7 @@ func showRegistered(c *models.Connector) Connector {
 
 // What slugs of connectors and names of actions look like, built in or registered.
 var (
-	connectorSlug = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
+	connectorSlug = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
 	actionName    = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$`)
 )
 

@@ -116,7 +116,7 @@ func templatePlace(t *models.Template) string {
 	return fmt.Sprintf("%d/%020d/%s", rank, t.FirstAt.UnixMicro(), t.Slug)
 }
 
-var templatePlaces = regexp.MustCompile(`^[01]/\d{20}/[a-z0-9][a-z0-9-]{0,63}$`)
+var templatePlaces = regexp.MustCompile(`^[01]/\d{20}/[a-z0-9][a-z0-9-]*$`)
 
 // templatesAfter gives a page of a list that is in the order of falling places.
 func templatesAfter(all []*models.Template, p store.Page) []*models.Template {

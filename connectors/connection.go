@@ -59,12 +59,6 @@ func (s *ConnectionSpec) check() error {
 			return fmt.Errorf("auth %q is unknown", a)
 		}
 	}
-	if len(s.Config) == 0 {
-		return nil
-	}
-	if _, err := CompileSchema(s.Config); err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
 	return nil
 }
 

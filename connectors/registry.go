@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sync"
 )
 
 // Registry is the set of connectors a process offers. It does not change after
@@ -21,7 +22,9 @@ type actionID struct{ slug, action string }
 
 type registered struct {
 	Action
-	input *Schema
+	// input is compiled when it is first asked for: there are many, one takes 20 kB, and
+	// only a process that does the action needs it.
+	input func() (*Schema, error)
 }
 
 var (
@@ -29,8 +32,8 @@ var (
 	actionForm = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$`)
 )
 
-// NewRegistry takes in connectors. It refuses bad or repeated names, actions
-// without description and schemas that do not compile.
+// NewRegistry takes in connectors. It refuses bad or repeated names and actions
+// without description. Whether schemas compile is left to Check.
 func NewRegistry(cs ...Connector) (*Registry, error) {
 	r := &Registry{connectors: map[string]Connector{}, actions: map[actionID]registered{}}
 	for _, c := range cs {
@@ -68,17 +71,38 @@ func (r *Registry) add(c Connector) error {
 		if a.Description == "" {
 			return fmt.Errorf("connector %s action %s: description is required", spec.Slug, a.Name)
 		}
-		input, err := CompileSchema(a.Input)
-		if err != nil {
-			return fmt.Errorf("connector %s action %s input: %w", spec.Slug, a.Name, err)
-		}
-		if _, err := CompileSchema(a.Output); err != nil {
-			return fmt.Errorf("connector %s action %s output: %w", spec.Slug, a.Name, err)
-		}
-		r.actions[id] = registered{Action: a, input: input}
+		r.actions[id] = registered{Action: a, input: sync.OnceValues(func() (*Schema, error) {
+			s, err := CompileSchema(a.Input)
+			if err != nil {
+				return nil, fmt.Errorf("connector %s action %s input: %w", spec.Slug, a.Name, err)
+			}
+			return s, nil
+		})}
 	}
 	r.connectors[spec.Slug] = c
 	r.specs = append(r.specs, spec)
+	return nil
+}
+
+// Check compiles every schema, and tells which one cannot be. Tests do that for all
+// connectors there are, so that a process need not do it each time it starts.
+func (r *Registry) Check() error {
+	for id, a := range r.actions {
+		if _, err := a.input(); err != nil {
+			return err
+		}
+		if _, err := CompileSchema(a.Output); err != nil {
+			return fmt.Errorf("connector %s action %s output: %w", id.slug, id.action, err)
+		}
+	}
+	for _, s := range r.specs {
+		if s.Connection == nil || len(s.Connection.Config) == 0 {
+			continue
+		}
+		if _, err := CompileSchema(s.Connection.Config); err != nil {
+			return fmt.Errorf("connector %s connection config: %w", s.Slug, err)
+		}
+	}
 	return nil
 }
 
@@ -104,7 +128,11 @@ func (r *Registry) ValidateInput(slug, action string, input json.RawMessage) err
 	if !ok {
 		return Permanent(CodeUnknownAction, "connector %q has no action %q", slug, action)
 	}
-	return a.input.CheckInput(input)
+	schema, err := a.input()
+	if err != nil {
+		return err
+	}
+	return schema.CheckInput(input)
 }
 
 // Do checks the input, calls the action, and cleans its output so that it can be

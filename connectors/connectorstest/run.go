@@ -62,6 +62,7 @@ func Run(t *testing.T, c connectors.Connector, cases []Case, hanging ...Hanging)
 	t.Helper()
 	registry, err := connectors.NewRegistry(c)
 	require.NoError(t, err)
+	require.NoError(t, registry.Check())
 	spec := c.Spec()
 	require.Empty(t, cmp.Diff(spec, c.Spec()), "Spec must not change")
 

@@ -20,7 +20,10 @@ var unauthorized = map[string]bool{
 	"not_authed": true, "invalid_auth": true, "token_revoked": true, "token_expired": true, "account_inactive": true,
 }
 
-var errorForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,60}$`)
+var errorForm = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+
+// maxError bounds the length of a code: Slack's longest have half of it.
+const maxError = 60
 
 // check finds the failure in an answer: Slack says 200 to nearly everything, and in the
 // body whether it meant it.
@@ -37,13 +40,13 @@ func check(a rest.Answer) error {
 		return nil // that of a webhook is text
 	}
 	e := &connectors.Error{Code: "slack_error", Message: "Slack refused", Status: a.Status}
-	if errorForm.MatchString(body.Error) {
+	if len(body.Error) <= maxError && errorForm.MatchString(body.Error) {
 		e.Code = "slack_" + body.Error
 		e.Message += ": " + body.Error
 		e.Retryable, e.Unauthorized = passing[body.Error], unauthorized[body.Error]
 	}
 	switch {
-	case errorForm.MatchString(body.Needed), scopes.MatchString(body.Needed):
+	case len(body.Needed) <= maxHint && scopes.MatchString(body.Needed):
 		e.Message += " (the token needs the scope " + body.Needed + ")"
 	case len(body.Metadata.Messages) > 0:
 		e.Message += " (" + shorten(body.Metadata.Messages[0]) + ")"
@@ -54,7 +57,7 @@ func check(a rest.Answer) error {
 	return e
 }
 
-var scopes = regexp.MustCompile(`^[a-z:,._]{1,200}$`)
+var scopes = regexp.MustCompile(`^[a-z0-9:,._]+$`)
 
 // maxHint bounds what is repeated of Slack's own words.
 const maxHint = 200
