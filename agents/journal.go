@@ -25,6 +25,8 @@ type journal struct {
 	series int
 	rows   map[[2]int]*models.AgentTurn // of the series, by turn and call
 	past   []models.AgentUsage          // of the series before
+	// pastTools is what tools have used in them.
+	pastTools []models.AgentUsage
 }
 
 // openJournal reads what earlier attempts have written.
@@ -59,8 +61,12 @@ func (r *Runner) openJournal(ctx context.Context, req Request) (*journal, error)
 // restart begins a series of its own. What the one before has cost stays known.
 func (j *journal) restart() {
 	for _, row := range j.rows {
-		if row.Usage != nil {
+		switch {
+		case row.Usage == nil:
+		case row.Call == models.NoCall:
 			j.past = append(j.past, *row.Usage)
+		default:
+			j.pastTools = append(j.pastTools, *row.Usage)
 		}
 	}
 	j.series++

@@ -38,13 +38,17 @@ func lingering(ctx context.Context) (context.Context, func()) {
 // patiently asks the database until it answers or ctx ends: that it is away is not
 // the agent's fault.
 func (r *Runner) patiently(ctx context.Context, ask func(ctx context.Context) error) error {
+	return patiently(ctx, r.sleep, ask)
+}
+
+func patiently(ctx context.Context, sleep func(context.Context, time.Duration) error, ask func(ctx context.Context) error) error {
 	const longest = 2 * time.Second
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, longest) {
 		err := ask(ctx)
 		if !errors.Is(err, models.ErrUnavailable) {
 			return err
 		}
-		if r.sleep(ctx, wait) != nil {
+		if sleep(ctx, wait) != nil {
 			return connectors.NetworkError(ctx, ctx.Err())
 		}
 	}

@@ -150,6 +150,9 @@ func (c *conversation) ask() {
 	for _, u := range c.journal.past {
 		c.count(u)
 	}
+	for _, u := range c.journal.pastTools {
+		c.spend(u)
+	}
 }
 
 func (c *conversation) structured() bool {
@@ -361,12 +364,24 @@ func (c *conversation) usageOf(a *llm.Answer) models.AgentUsage {
 
 func (c *conversation) count(u models.AgentUsage) {
 	c.used.Turns++
+	c.used.Model = u.Model
+	c.spend(u)
+}
+
+// spend counts what a tool has used.
+func (c *conversation) spend(u models.AgentUsage) {
 	c.used.InputTokens += u.InputTokens
 	c.used.OutputTokens += u.OutputTokens
 	c.used.CostUnknown = c.used.CostUnknown || u.CostUnknown
 	c.used.Estimated = c.used.Estimated || u.Estimated
-	c.used.Model = u.Model
 	c.cost += u.Cost
+}
+
+// allows tells whether the agent's budget for one call has room for more.
+func (c *conversation) allows(more models.BudgetLimit) bool {
+	mine := c.cfg.Budget.PerRun.bounds()
+	return (mine.Cost == models.Unlimited || c.cost+more.Cost <= mine.Cost) &&
+		(mine.Tokens == models.Unlimited || c.used.InputTokens+c.used.OutputTokens+more.Tokens <= mine.Tokens)
 }
 
 // reserve sets aside what the turn may cost at most.
@@ -378,9 +393,7 @@ func (c *conversation) reserve(ctx context.Context, by models.Spender, q llm.Que
 		Cost:   price.Cost(llm.Usage{Input: input, Output: int64(q.MaxTokens)}),
 		Tokens: input + int64(q.MaxTokens),
 	}
-	mine := c.cfg.Budget.PerRun.bounds()
-	if mine.Cost != models.Unlimited && c.cost+most.Cost > mine.Cost ||
-		mine.Tokens != models.Unlimited && c.used.InputTokens+c.used.OutputTokens+most.Tokens > mine.Tokens {
+	if !c.allows(most) {
 		return connectors.Permanent(codeBudgetExceeded, "the agent's budget for one call does not allow another turn")
 	}
 	ledger := c.ledger()
@@ -388,18 +401,9 @@ func (c *conversation) reserve(ctx context.Context, by models.Spender, q llm.Que
 		return nil
 	}
 	now := c.now()
-	until := now.Add(15 * time.Minute)
-	if deadline, ok := ctx.Deadline(); ok && deadline.After(now) {
-		until = now.Add(deadline.Sub(now) + time.Minute)
-	}
-	err := c.runner.patiently(ctx, func(ctx context.Context) error {
-		return ledger.ReserveBudget(ctx, by, c.cfg.Budget.PerDay.bounds(), most, now, until)
-	})
-	var full *models.BudgetError
-	if errors.As(err, &full) {
-		return connectors.Permanent(codeBudgetExceeded, "%s", full.Error())
-	}
-	return err
+	return refusedBy(c.runner.patiently(ctx, func(ctx context.Context) error {
+		return ledger.ReserveBudget(ctx, by, c.cfg.Budget.PerDay.bounds(), most, now, heldUntil(ctx, now))
+	}))
 }
 
 func sizeOf(q llm.Question) int {

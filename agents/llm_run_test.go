@@ -73,6 +73,9 @@ type desk struct {
 	ledger   *store.Tenant
 	runner   *agents.Runner
 	protocol string
+	// catalogue has the tools, and conns the connections.
+	catalogue *connectors.Catalogue
+	conns     map[string]*connectors.Connection
 
 	mu     sync.Mutex
 	deltas []deltas.Delta
@@ -88,8 +91,14 @@ func newDesk(t *testing.T, s *store.Store, protocol string, script func(llmtest.
 	outside, err := egress.New(egress.Config{AllowPrivate: true})
 	require.NoError(t, err)
 	t.Cleanup(outside.CloseIdleConnections)
-	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(outside), d.office)
+	prices, err := llm.LoadPrices()
 	require.NoError(t, err)
+	registry, err := connectors.NewRegistry(
+		core.Connector{}, httpconnector.New(outside), d.office, llm.NewOpenAIConnector(outside, prices), llm.NewAnthropicConnector(outside, prices),
+	)
+	require.NoError(t, err)
+	ledger := func(ws models.WorkspaceID) agents.Ledger { return s.For(ws) }
+	d.catalogue = connectors.NewCatalogue(registry, nil).WithSpending(agents.NewPurse(ledger, clock.System{}))
 	host := strings.TrimPrefix(d.vendor.URL, "http://")
 	conns := map[string]*connectors.Connection{
 		"conn_openai": {
@@ -102,6 +111,7 @@ func newDesk(t *testing.T, s *store.Store, protocol string, script func(llmtest.
 		},
 		"conn_office": {ID: "conn_office", Connector: "office", Auth: connectors.Auth{Type: connectors.AuthBearer}, Secrets: map[string]string{connectors.SecretToken: toolSecret}},
 	}
+	d.conns = conns
 	find := func(ws models.WorkspaceID, id string) (*connectors.Connection, error) {
 		if c := conns[id]; c != nil && ws == d.ws {
 			return c, nil
@@ -109,7 +119,7 @@ func newDesk(t *testing.T, s *store.Store, protocol string, script func(llmtest.
 		return nil, fmt.Errorf("connection %s: %w", id, models.ErrNotFound)
 	}
 	d.runner, err = agents.New(agents.Deps{
-		Egress: outside, Tools: connectors.NewCatalogue(registry, nil), Clock: clock.System{},
+		Egress: outside, Tools: d.catalogue, Clock: clock.System{},
 		OpenFunc: func(_ context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error) {
 			return find(ws, id)
 		},
@@ -120,7 +130,7 @@ func newDesk(t *testing.T, s *store.Store, protocol string, script func(llmtest.
 			}
 			return c.Connector, nil
 		},
-		LedgerFunc: func(ws models.WorkspaceID) agents.Ledger { return s.For(ws) },
+		LedgerFunc: ledger,
 		DeltaFunc: func(_ context.Context, delta deltas.Delta) {
 			d.mu.Lock()
 			defer d.mu.Unlock()

@@ -348,6 +348,9 @@ func (c *conversation) use(ctx context.Context, turn, index int, call llm.Call) 
 		if err := json.Unmarshal(row.Response, &result); err != nil {
 			return llm.Result{}, errChanged
 		}
+		if row.Usage != nil {
+			c.spend(*row.Usage)
+		}
 		return result, nil
 	}
 	began := c.now()
@@ -385,8 +388,13 @@ func (c *conversation) do(ctx context.Context, turn, index int, call llm.Call, r
 		ctx = egress.Within(ctx, allowed)
 	}
 	req := c.req
-	req.Action, req.Input, req.Connection = t.action, input, t.connection
+	req.Action, req.Input, req.Connection, req.Agent = t.action, input, t.connection, c.agent.Slug
 	req.IdempotencyKey = c.key(turn, index)
+	if priced, ok := t.connector.(connectors.Priced); ok {
+		if most := priced.Most(req); most != nil && !c.allows(boundsOf(*most)) {
+			return c.judge(ctx, call, connectors.Permanent(codeBudgetExceeded, "the agent's budget for one call does not allow what this may cost"))
+		}
+	}
 	req.BeforeEffect = func(ctx context.Context) error {
 		if err := c.req.Begin(ctx); err != nil || t.spec.Idempotent || t.spec.NoEffect {
 			return err
@@ -406,6 +414,10 @@ func (c *conversation) do(ctx context.Context, turn, index int, call llm.Call, r
 			_ = c.journal.dropCall(ctx, row)
 		}
 		return result, err
+	}
+	if resp.Usage != nil {
+		row.Usage = new(usageOf(*resp.Usage))
+		c.spend(*row.Usage)
 	}
 	output, err := c.secrets.clean(resp.Output)
 	if err != nil {

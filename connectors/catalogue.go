@@ -11,6 +11,8 @@ import (
 type Catalogue struct {
 	builtIn *Registry
 	own     Own
+
+	spending Spending // nil: nothing is bounded
 }
 
 // Own finds the connectors that workspaces have registered. An error says that it
@@ -125,8 +127,8 @@ func (c *Catalogue) ValidateInput(ctx context.Context, workspace, slug, action s
 // cleans its output so that it can be stored. The connector's error is passed on as
 // it is; AsError puts it in form.
 func (c *Catalogue) Do(ctx context.Context, slug string, req Request) (Response, error) {
-	if _, ok := c.builtIn.Lookup(slug); ok {
-		return c.builtIn.Do(ctx, slug, req)
+	if found, ok := c.builtIn.Lookup(slug); ok {
+		return c.doBuiltIn(ctx, found, slug, req)
 	}
 	own, ok, err := c.findOwn(ctx, req.WorkspaceID, slug)
 	switch {

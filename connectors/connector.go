@@ -64,6 +64,8 @@ type Request struct {
 	StepID      string
 	Iteration   *int // nil outside foreach
 	Attempt     int  // from 1
+	// Agent is the slug of the agent whose tool the action is; empty in steps.
+	Agent string
 
 	// Connection is nil for actions that need none.
 	Connection *Connection

@@ -78,7 +78,7 @@ type BudgetHold struct {
 type Spender struct {
 	// Key names the turn, and is the same for every try at it.
 	Key      string
-	Agent    string     // slug
+	Agent    string     // slug; empty where it is none's
 	Workflow WorkflowID // empty outside runs
 }
 

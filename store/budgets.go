@@ -176,7 +176,9 @@ func (t *Tenant) pay(ctx context.Context, tx bun.Tx, by models.Spender, took mod
 	if by.Workflow != "" {
 		days = append(days, row(models.BudgetWorkflow, string(by.Workflow)))
 	}
-	days = append(days, row(models.BudgetAgent, by.Agent))
+	if by.Agent != "" {
+		days = append(days, row(models.BudgetAgent, by.Agent))
+	}
 	for _, d := range days { // one by one: rows are locked in this order
 		_, err := tx.NewInsert().Model(d).On("CONFLICT (workspace_id, scope, subject, day) DO UPDATE").
 			Set("cost_spent = budget_day.cost_spent + EXCLUDED.cost_spent").

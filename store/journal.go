@@ -41,7 +41,7 @@ func (t *Tenant) FinishAgentCall(ctx context.Context, row *models.AgentTurn) err
 	row.WorkspaceID, row.Status = t.ws, models.AgentTurnDone
 	return t.s.alone(func(db bun.IDB) error {
 		_, err := db.NewInsert().Model(row).On("CONFLICT (workspace_id, run_id, step_id, iteration, series, turn, call) DO UPDATE").
-			Set("hash = EXCLUDED.hash").Set("status = EXCLUDED.status").Set("response = EXCLUDED.response").
+			Set("hash = EXCLUDED.hash").Set("status = EXCLUDED.status").Set("response = EXCLUDED.response").Set("usage = EXCLUDED.usage").
 			Set("finished_at = EXCLUDED.finished_at").Where("agent_turn.status = ?", models.AgentTurnBegun).Exec(ctx)
 		return err
 	})

@@ -104,6 +104,10 @@ type Usage struct {
 
 // guess fills in for a server that does not count: about four bytes make a token.
 func (a *Answer) guess(sent int) {
+	// What a server counts is paid for as it says, but no budget grows by it.
+	const most = 1 << 40
+	a.Usage.Input, a.Usage.Output = min(max(a.Usage.Input, 0), most), min(max(a.Usage.Output, 0), most)
+	a.Usage.Cached = min(max(a.Usage.Cached, 0), a.Usage.Input)
 	if a.Usage.Input > 0 || a.Usage.Output > 0 {
 		return
 	}

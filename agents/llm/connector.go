@@ -23,7 +23,10 @@ type Connector struct {
 	prices                  Prices
 }
 
-var _ connectors.Tester = (*Connector)(nil)
+var (
+	_ connectors.Tester = (*Connector)(nil)
+	_ connectors.Priced = (*Connector)(nil)
+)
 
 // NewOpenAIConnector makes the connector for servers of chat completions.
 func NewOpenAIConnector(client *egress.Client, prices Prices) *Connector {
@@ -61,7 +64,7 @@ func (c *Connector) Spec() connectors.Spec {
 		Actions: []connectors.Action{
 			{
 				Name:        "chat",
-				Description: "Asks a model once and gives its answer. For tools, checked output and budgets use an agent of kind llm.",
+				Description: "Asks a model once and gives its answer. For tools and checked output use an agent of kind llm.",
 				Input:       json.RawMessage(chatInput), Output: json.RawMessage(chatOutput),
 				Idempotent: true, // to ask twice costs twice and changes nothing
 			},
@@ -118,16 +121,39 @@ func (c *Connector) Do(ctx context.Context, r connectors.Request) (connectors.Re
 	return connectors.Response{}, connectors.Permanent(connectors.CodeUnknownAction, "connector %q has no action %q", c.slug, r.Action)
 }
 
+// chatRequest is the input of chat.
+type chatRequest struct {
+	Model       string   `json:"model"`
+	Prompt      string   `json:"prompt"`
+	System      string   `json:"system"`
+	MaxTokens   int      `json:"max_tokens"`
+	Temperature *float64 `json:"temperature"`
+}
+
+func readChat(raw json.RawMessage) (chatRequest, error) {
+	in := chatRequest{MaxTokens: 4096}
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return in, connectors.Permanent(connectors.CodeInputInvalid, "the input is not valid")
+	}
+	return in, nil
+}
+
+// Most tells what chat may use: of all it sends a token has at least a byte, and hardly
+// ever less than two, and the answer may be as long as was asked for.
+func (c *Connector) Most(r connectors.Request) *connectors.Usage {
+	in, err := readChat(r.Input)
+	if r.Action != "chat" || err != nil {
+		return nil
+	}
+	u := Usage{Input: int64(len(r.Input)/2 + 64), Output: int64(in.MaxTokens)}
+	price, known := c.prices.Of(in.Model)
+	return &connectors.Usage{InputTokens: u.Input, OutputTokens: u.Output, Cost: Dollars(price.Cost(u)), Model: in.Model, CostUnknown: !known}
+}
+
 func (c *Connector) chat(ctx context.Context, r connectors.Request) (connectors.Response, error) {
-	in := struct {
-		Model       string   `json:"model"`
-		Prompt      string   `json:"prompt"`
-		System      string   `json:"system"`
-		MaxTokens   int      `json:"max_tokens"`
-		Temperature *float64 `json:"temperature"`
-	}{MaxTokens: 4096}
-	if err := json.Unmarshal(r.Input, &in); err != nil {
-		return connectors.Response{}, connectors.Permanent(connectors.CodeInputInvalid, "the input is not valid")
+	in, err := readChat(r.Input)
+	if err != nil {
+		return connectors.Response{}, err
 	}
 	if err := r.Begin(ctx); err != nil {
 		return connectors.Response{}, err
@@ -140,6 +166,9 @@ func (c *Connector) chat(ctx context.Context, r connectors.Request) (connectors.
 		return connectors.Response{}, err
 	}
 	price, known := c.prices.Of(a.Model)
+	if !known { // servers call models as they like
+		price, known = c.prices.Of(in.Model)
+	}
 	resp, err := output(map[string]any{"text": a.Text, "model": a.Model, "stop": a.Stop})
 	resp.Usage = &connectors.Usage{
 		InputTokens: a.Usage.Input, OutputTokens: a.Usage.Output, Cost: Dollars(price.Cost(a.Usage)), Turns: 1, Model: a.Model,

@@ -24,3 +24,18 @@ func TestTheVendorsOwnServerIsAskedForMore(t *testing.T) {
 	q.Output = json.RawMessage(`{"type":"array"}`)
 	require.NotContains(t, body("https://api.openai.com/v1", q), "response_format", "lists cannot be asked for")
 }
+
+func TestNoServerCountsABudgetUp(t *testing.T) {
+	t.Parallel()
+	for counted, want := range map[Usage]Usage{
+		{Input: -5, Output: 7}:              {Input: 0, Output: 7},
+		{Input: 1 << 62, Output: 1 << 62}:   {Input: 1 << 40, Output: 1 << 40},
+		{Input: 10, Cached: 20, Output: -1}: {Input: 10, Cached: 10},
+		{Input: 10, Cached: -9, Output: 1}:  {Input: 10, Output: 1},
+		{Input: -1, Output: -1}:             {Input: 26, Output: 2, Estimated: true},
+	} {
+		a := Answer{Text: "word", Usage: counted}
+		a.guess(100)
+		require.Equal(t, want, a.Usage)
+	}
+}

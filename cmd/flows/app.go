@@ -228,8 +228,10 @@ func (a *app) connectors() (c *connectors.Catalogue, err error) {
 			return a.connections.Open(ctx, ws, id) // which is made later, for it asks which connectors there are
 		},
 	})
-	return connectors.NewCatalogue(builtIn, a.registered), err
+	return connectors.NewCatalogue(builtIn, a.registered).WithSpending(agents.NewPurse(a.ledger, a.clock)), err
 }
+
+func (a *app) ledger(ws models.WorkspaceID) agents.Ledger { return a.store.For(ws) }
 
 func (a *app) openOutside(context.Context) (err error) {
 	a.agents, err = agents.New(agents.Deps{
@@ -241,7 +243,7 @@ func (a *app) openOutside(context.Context) (err error) {
 			}
 			return c.Connector, nil
 		},
-		LedgerFunc: func(ws models.WorkspaceID) agents.Ledger { return a.store.For(ws) },
+		LedgerFunc: a.ledger,
 		DeltaFunc:  deltaNotifier{a.deltas, a.broker}.tell,
 	})
 	return err
