@@ -18,6 +18,8 @@ type Pruner interface {
 	PruneEvents(ctx context.Context, before time.Time, limit int) (int, error)
 	PruneDeliveries(ctx context.Context, before time.Time, limit int) (int, error)
 	PruneTicks(ctx context.Context, before time.Time, limit int) (int, error)
+	PruneBudgetDays(ctx context.Context, before time.Time, limit int) (int, error)
+	PruneBudgetHolds(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // PruneConfig are a Prune's settings.
@@ -32,9 +34,15 @@ type PruneConfig struct {
 	// Keys is how long keys of triggers are kept after their windows, for events that
 	// are matched late. Default 24h.
 	Keys time.Duration
+	// Budgets is how long it is kept what was spent on a day. Default 90 days.
+	Budgets time.Duration
 	// Slice is how many rows go in one transaction. Default 200.
 	Slice int
 }
+
+// holds is how long what a turn had set aside is kept after its end, where nobody has
+// settled it: until the day it was taken from is over, wherever clocks are.
+const holds = 48 * time.Hour
 
 // Prune removes what has been kept long enough, in slices, so that nobody waits
 // for it.
@@ -51,6 +59,7 @@ func NewPrune(s Pruner, c clock.Clock, log *slog.Logger, cfg PruneConfig) *Prune
 	cfg.Interval = cmp.Or(cfg.Interval, time.Minute)
 	cfg.Requests = cmp.Or(cfg.Requests, 24*time.Hour)
 	cfg.Keys = cmp.Or(cfg.Keys, 24*time.Hour)
+	cfg.Budgets = cmp.Or(cfg.Budgets, 90*24*time.Hour)
 	cfg.Slice = cmp.Or(cfg.Slice, 200)
 	return &Prune{
 		loop:  loop{interval: cfg.Interval, log: log, failed: "old rows could not be removed", mended: "old rows are removed again"},
@@ -71,6 +80,8 @@ func (p *Prune) RunOnce(ctx context.Context) error {
 	}{
 		{"requests", p.cfg.Requests, p.store.PruneRequests},
 		{"trigger keys", p.cfg.Keys, p.store.PruneTriggerKeys},
+		{"budget holds", holds, p.store.PruneBudgetHolds},
+		{"budget days", p.cfg.Budgets, p.store.PruneBudgetDays},
 		{"runs", p.cfg.Runs, p.store.PruneRuns},
 		{"deliveries", p.cfg.Runs, p.store.PruneDeliveries},
 		{"ticks", p.cfg.Runs, p.store.PruneTicks},

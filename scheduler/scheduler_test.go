@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -144,10 +145,19 @@ func (p *pruned) PruneTicks(_ context.Context, before time.Time, limit int) (int
 	return p.take("ticks", before, limit)
 }
 
+func (p *pruned) PruneBudgetDays(_ context.Context, before time.Time, limit int) (int, error) {
+	return p.take("budget days", before, limit)
+}
+
+func (p *pruned) PruneBudgetHolds(_ context.Context, before time.Time, limit int) (int, error) {
+	return p.take("budget holds", before, limit)
+}
+
 func TestPruneRemovesInSlicesWhatIsOld(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	day, hour := now.Add(-24*time.Hour), now.Add(-time.Hour)
+	always := []string{"requests", "keys", "budget days", "budget holds"} // however long runs are kept
 	for name, tc := range map[string]struct {
 		cfg    scheduler.PruneConfig
 		left   int // of what is kept as long as runs are
@@ -155,25 +165,26 @@ func TestPruneRemovesInSlicesWhatIsOld(t *testing.T) {
 	}{
 		"runs are kept for ever unless told otherwise": {
 			left:   25,
-			before: map[string]time.Time{"requests": day, "keys": day},
+			before: map[string]time.Time{"requests": day, "keys": day, "budget days": now.AddDate(0, 0, -90), "budget holds": now.AddDate(0, 0, -2)},
 		},
 		"all": {
-			cfg: scheduler.PruneConfig{Runs: time.Hour, Requests: 2 * time.Hour, Slice: 10},
+			cfg: scheduler.PruneConfig{Runs: time.Hour, Requests: 2 * time.Hour, Budgets: 72 * time.Hour, Slice: 10},
 			before: map[string]time.Time{
 				"requests": now.Add(-2 * time.Hour), "keys": day, "runs": hour, "events": hour, "deliveries": hour, "ticks": hour,
+				"budget days": now.AddDate(0, 0, -3), "budget holds": now.AddDate(0, 0, -2),
 			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store := &pruned{left: map[string]int{}, before: map[string]time.Time{}}
-			for _, what := range []string{"requests", "keys", "runs", "events", "deliveries", "ticks"} {
+			for _, what := range append([]string{"runs", "events", "deliveries", "ticks"}, always...) {
 				store.left[what] = 25
 			}
 			p := scheduler.NewPrune(store, clock.NewFake(now), testkit.Logger(t), tc.cfg)
 			require.NoError(t, p.RunOnce(t.Context()))
 			for what, left := range store.left {
-				if what == "requests" || what == "keys" {
+				if slices.Contains(always, what) {
 					require.Zero(t, left, what)
 					continue
 				}

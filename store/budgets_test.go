@@ -167,3 +167,41 @@ func TestJournalKeepsATurnOnce(t *testing.T) {
 		require.Empty(t, none, "of another workspace")
 	})
 }
+
+func TestOldBudgetsArePruned(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		ws, _ := tenant(t, s)
+		other, _ := tenant(t, s)
+		require.NoError(t, ws.SetBudgets(t.Context(), []*models.Budget{budgetOf(models.BudgetWorkspace, "", 1000, models.Unlimited)}))
+		long := noon.AddDate(0, 0, -3)
+		most := models.BudgetLimit{Cost: 100, Tokens: 10}
+		reserve := func(key string, at, until time.Time) {
+			require.NoError(t, ws.ReserveBudget(t.Context(), spender(key), models.NoLimit, most, at, until))
+		}
+		reserve("lost", long, long.Add(time.Hour))
+		reserve("under way", noon, noon.Add(time.Hour))
+		reserve("over, but of today", noon.Add(-2*time.Hour), noon.Add(-time.Hour))
+		for _, tenant := range []*store.Tenant{ws, other} {
+			require.NoError(t, tenant.FinishAgentTurn(t.Context(), nil, spender("paid"), models.AgentUsage{Cost: 7}, long))
+			require.NoError(t, tenant.FinishAgentTurn(t.Context(), nil, spender("paid"), models.AgentUsage{Cost: 7}, noon))
+		}
+		before := dayOf(t, ws, models.BudgetWorkspace, "")
+
+		n, err := s.PruneBudgetHolds(t.Context(), noon.AddDate(0, 0, -2), 100)
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		require.EqualValues(t, 2, count(t, s, "budget_holds"))
+
+		require.EqualValues(t, 12, count(t, s, "budget_days"))
+		n, err = s.PruneBudgetDays(t.Context(), noon, 4)
+		require.NoError(t, err)
+		require.Equal(t, 4, n, "a slice")
+		n, err = s.PruneBudgetDays(t.Context(), noon, 4)
+		require.NoError(t, err)
+		require.Equal(t, 2, n)
+		require.EqualValues(t, 6, count(t, s, "budget_days"))
+		require.Equal(t, before, dayOf(t, ws, models.BudgetWorkspace, ""), "today stays as it is")
+		require.NoError(t, ws.FinishAgentTurn(t.Context(), nil, spender("lost"), models.AgentUsage{Cost: 1}, noon), "settled late")
+	})
+}

@@ -34,6 +34,21 @@ func (s *Store) PruneTicks(ctx context.Context, before time.Time, limit int) (in
 	}, "workspace_id", "trigger_id", "due_at")
 }
 
+// PruneBudgetDays forgets what was spent on days before.
+func (s *Store) PruneBudgetDays(ctx context.Context, before time.Time, limit int) (int, error) {
+	return pruneRows[models.BudgetDay](ctx, s, limit, func(q *bun.SelectQuery) *bun.SelectQuery {
+		return q.Where("day < ?", models.Day(before)).OrderExpr("day")
+	}, "workspace_id", "scope", "subject", "day")
+}
+
+// PruneBudgetHolds forgets holds that ended before and that nobody settled. Their day
+// must be over: what they have set aside stays so.
+func (s *Store) PruneBudgetHolds(ctx context.Context, before time.Time, limit int) (int, error) {
+	return pruneRows[models.BudgetHold](ctx, s, limit, func(q *bun.SelectQuery) *bun.SelectQuery {
+		return q.Where("expires_at < ?", before).OrderExpr("expires_at")
+	}, "workspace_id", "key", "scope")
+}
+
 // PruneRuns removes runs that ended before, with all that belongs to them.
 func (s *Store) PruneRuns(ctx context.Context, before time.Time, limit int) (int, error) {
 	return s.pruneWhole(ctx, (*models.Run)(nil), limit, func(q *bun.SelectQuery) *bun.SelectQuery {
