@@ -68,6 +68,7 @@ func (a *API) rerunRun(ctx context.Context, in *rerunRequest) (*runAnswer, error
 	if b := in.Body; b != nil {
 		req.FromStep, req.Version, req.Payload = b.FromStep, b.Version, orNil(b.Payload)
 	}
+	a.hearBefore(ctx, req.ID)
 	run, err := a.engine.Rerun(ctx, ref, req)
 	if err != nil {
 		return nil, under(err, "body")

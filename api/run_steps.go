@@ -6,6 +6,7 @@ import (
 
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/models"
+	"github.com/10ex/flows/store"
 )
 
 // StepTrace is what became of one step of a run.
@@ -26,7 +27,7 @@ type StepTrace struct {
 	StartedAt  maybeStamp                 `json:"started_at"`
 	FinishedAt maybeStamp                 `json:"finished_at"`
 	WakeAt     maybeStamp                 `json:"wake_at"`
-	Usage      json.RawMessage            `json:"usage"`
+	Usage      json.RawMessage            `json:"usage" doc:"What it used, all its iterations together, or null"`
 }
 
 type attemptTrace struct {
@@ -55,10 +56,33 @@ func (a *API) traceRun(ctx context.Context, in *RunPath) (*traceAnswer, error) {
 	}
 	out := new(traceAnswer)
 	out.Body.Items = make([]StepTrace, len(steps))
+	lists := false
 	for i, s := range steps {
 		out.Body.Items[i] = showStep(s)
+		lists = lists || s.Iterations != nil
 	}
-	return out, nil
+	if lists {
+		err = a.addUsageOfLists(ctx, ref, out.Body.Items)
+	}
+	return out, err
+}
+
+// addUsageOfLists gives steps over a list what their iterations used together.
+func (a *API) addUsageOfLists(ctx context.Context, ref store.RunRef, steps []StepTrace) error {
+	rows, err := a.store.For(ref.Workspace).RunUsage(ctx, ref.Run)
+	if err != nil {
+		return err
+	}
+	of := map[string][]*models.Step{}
+	for _, row := range rows {
+		of[row.StepID] = append(of[row.StepID], row)
+	}
+	for i := range steps {
+		if sum := sumUsage(of[steps[i].ID]); sum != nil && steps[i].Iterations != nil {
+			steps[i].Usage = mustJSON(sum)
+		}
+	}
+	return nil
 }
 
 func showStep(s engine.StepTrace) StepTrace {

@@ -53,14 +53,24 @@ func (a *API) openStream(ctx context.Context, in *streamRequest) (*huma.StreamRe
 		return &huma.StreamResponse{Body: func(hc huma.Context) { hc.SetStatus(http.StatusNoContent) }}, nil
 	}
 	after, key := min(after, run.LastSeq), caller(ctx).ID
-	return &huma.StreamResponse{Body: func(hc huma.Context) { a.streamRun(humafiber.Unwrap(hc), key, ref, after) }}, nil
+	return &huma.StreamResponse{Body: func(hc huma.Context) { a.streamRun(humafiber.Unwrap(hc), key, ref, after, &hearing{}) }}, nil
 }
 
 // follow lets the answer to what started a run be the run itself: its stream, or
 // its end if that comes soon. What lies inside of it has answered plainly.
 func (a *API) follow(hc huma.Context, next func(huma.Context)) {
-	next(hc)
 	c := humafiber.Unwrap(hc)
+	var heard *hearing
+	if accepts(c.Get(fiber.HeaderAccept), eventStream) {
+		heard = &hearing{}
+		hc = huma.WithValue(hc, hearingKey{}, heard)
+		defer func() {
+			if !c.Response().IsBodyStream() {
+				heard.end()
+			}
+		}()
+	}
+	next(hc)
 	if c.Response().StatusCode() != http.StatusAccepted {
 		return
 	}
@@ -69,9 +79,9 @@ func (a *API) follow(hc huma.Context, next func(huma.Context)) {
 		return
 	}
 	ref := store.RunRef{Workspace: workspace(hc.Context()), Run: models.RunID(id)}
-	if accepts(c.Get(fiber.HeaderAccept), eventStream) {
+	if heard != nil {
 		c.Response().ResetBody()
-		a.streamRun(c, caller(hc.Context()).ID, ref, 0)
+		a.streamRun(c, caller(hc.Context()).ID, ref, 0, heard)
 		return
 	}
 	if wait := preferredWait(c.Get("Prefer")); wait > 0 {

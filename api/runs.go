@@ -42,11 +42,26 @@ func (a *API) wholeRun(ctx context.Context, r *models.Run) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	var sum RunUsage
+	if sum := sumUsage(rows); sum != nil {
+		out.Usage = maybe(&RunUsage{sum.InputTokens, sum.OutputTokens, sum.Cost, sum.Turns, sum.CostUnknown, sum.Estimated})
+	}
+	return out, nil
+}
+
+// sumUsage adds up what steps used, and is nil where that is nothing. There is a model
+// where all used the same.
+func sumUsage(rows []*models.Step) *connectors.Usage {
+	var sum *connectors.Usage
 	for _, row := range rows {
 		var u connectors.Usage
 		if json.Unmarshal(row.Usage, &u) != nil {
 			continue
+		}
+		if sum == nil {
+			sum = &connectors.Usage{Model: u.Model}
+		}
+		if sum.Model != u.Model {
+			sum.Model = ""
 		}
 		sum.InputTokens += u.InputTokens
 		sum.OutputTokens += u.OutputTokens
@@ -55,11 +70,10 @@ func (a *API) wholeRun(ctx context.Context, r *models.Run) (Run, error) {
 		sum.CostUnknown = sum.CostUnknown || u.CostUnknown
 		sum.Estimated = sum.Estimated || u.Estimated
 	}
-	if len(rows) > 0 {
-		sum.Cost = math.Round(sum.Cost*1e9) / 1e9 // to the billionth, as it is counted
-		out.Usage = maybe(&sum)
+	if sum != nil {
+		sum.Cost = math.Round(sum.Cost*nanosPerDollar) / nanosPerDollar // as it is counted
 	}
-	return out, nil
+	return sum
 }
 
 // RunFields are the ones a list shows.
@@ -143,7 +157,9 @@ func (a *API) triggerWorkflow(ctx context.Context, in *triggerRequest) (*runAnsw
 	if in.Body == nil {
 		in.Body = &triggerBody{}
 	}
-	run, err := a.start(ctx, id, models.RunID(ids.Make(ctx, models.RunPrefix)), in.Body)
+	fresh := models.RunID(ids.Make(ctx, models.RunPrefix))
+	a.hearBefore(ctx, fresh)
+	run, err := a.start(ctx, id, fresh, in.Body)
 	if err != nil {
 		return nil, under(err, "body")
 	}

@@ -29,9 +29,10 @@ const (
 )
 
 // streamRun makes the run's log the answer: what comes after a seq, then what
-// happens, until the log ends. What the writer needs is taken out of c here, for c
+// happens, until the log ends, with what models say from when it was heard. What the
+// writer needs is taken out of c here, for c
 // is another request's by the time it runs. It gives back the place that key has taken.
-func (a *API) streamRun(c *fiber.Ctx, key models.KeyID, ref store.RunRef, after int64) {
+func (a *API) streamRun(c *fiber.Ctx, key models.KeyID, ref store.RunRef, after int64, heard *hearing) {
 	c.Status(fiber.StatusOK)
 	c.Set(fiber.HeaderContentType, eventStream)
 	c.Set(fiber.HeaderCacheControl, "no-store")
@@ -48,7 +49,7 @@ func (a *API) streamRun(c *fiber.Ctx, key models.KeyID, ref store.RunRef, after 
 			}
 		}()
 		s := &stream{api: a, w: w, conn: conn}
-		if err := s.run(ctx, ref, after, shutdown); err != nil && !errors.Is(err, errGone) && !errors.Is(err, context.Canceled) {
+		if err := s.run(ctx, ref, after, shutdown, heard); err != nil && !errors.Is(err, errGone) && !errors.Is(err, context.Canceled) {
 			a.log.WarnContext(ctx, "stream ends early", obs.Run(ref.Run), obs.Err(err))
 		}
 	})
@@ -63,22 +64,18 @@ type stream struct {
 	conn net.Conn // nil in tests without sockets
 }
 
-func (s *stream) run(ctx context.Context, ref store.RunRef, after int64, shutdown <-chan struct{}) error {
+func (s *stream) run(ctx context.Context, ref store.RunRef, after int64, shutdown <-chan struct{}, heard *hearing) error {
 	fd, leave := s.api.feeds.join(ref, after)
 	defer leave()
-	var said <-chan deltas.Delta
-	if s.api.deps.Deltas != nil {
-		var stop func()
-		said, stop = s.api.deps.Deltas.Watch(ref.Workspace, ref.Run)
-		defer stop()
-	}
+	s.api.hear(heard, ref)
+	defer heard.end()
 	if err := s.comment("open"); err != nil { // the client learns at once that it is connected
 		return err
 	}
 	beat := time.NewTicker(s.api.feeds.heartbeat)
 	defer beat.Stop()
 	for {
-		events, delta, err := s.api.feeds.next(ctx, fd, after, shutdown, beat.C, said)
+		events, delta, err := s.api.feeds.next(ctx, fd, after, shutdown, beat.C, heard.said)
 		switch {
 		case err != nil:
 			return err
