@@ -2,9 +2,12 @@ package agents
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/10ex/flows/agents/llm"
@@ -87,6 +90,7 @@ func (r *Runner) checkLLM(ctx context.Context, workspace string, a Agent) ([]Fie
 			faults = append(faults, FieldError{toolPath(i, fault.path), fault.message})
 			continue
 		}
+		faults = append(faults, t.misfits(i)...)
 		if names[t.Name] {
 			faults = append(faults, FieldError{toolPath(i, []string{"name"}), fmt.Sprintf("another tool is called %q", t.Name)})
 		}
@@ -105,6 +109,36 @@ func (r *Runner) checkLLM(ctx context.Context, workspace string, a Agent) ([]Fie
 		}
 	}
 	return faults, nil
+}
+
+// misfits tells what of an entry could never do any good: hosts that no address has, and
+// fields that the action does not take.
+func (t *tool) misfits(place int) []FieldError {
+	var faults []FieldError
+	for i, h := range t.cfg.Hosts {
+		if fault := connectors.HostFault(strings.ToLower(h)); fault != "" {
+			faults = append(faults, FieldError{toolPath(place, []string{"hosts", strconv.Itoa(i)}), fault})
+		}
+	}
+	var schema struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+		Additional json.RawMessage            `json:"additionalProperties"`
+	}
+	if json.Unmarshal(t.spec.Input, &schema) != nil || string(schema.Additional) != "false" {
+		return faults
+	}
+	unknown := func(name, field string) {
+		if _, ok := schema.Properties[field]; !ok {
+			faults = append(faults, FieldError{toolPath(place, []string{name, field}), "is not a field of the action's input"})
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(t.cfg.Input)) {
+		unknown("input", field)
+	}
+	for _, field := range slices.Sorted(maps.Keys(t.cfg.FromInput)) {
+		unknown("from_input", field)
+	}
+	return faults
 }
 
 const codeConnectionGone = "connection_gone"

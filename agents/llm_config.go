@@ -76,6 +76,18 @@ func (l limit) bounds() models.BudgetLimit {
 	return b
 }
 
+// DayLimit is what an agent may spend in a day by its config.
+func DayLimit(a Agent) models.BudgetLimit {
+	if a.Kind != KindLLM {
+		return models.NoLimit
+	}
+	cfg, err := parseLLMConfig(a.Config)
+	if err != nil {
+		return models.NoLimit // it cannot be run, so it spends nothing
+	}
+	return cfg.Budget.PerDay.bounds()
+}
+
 // llmConfigSchema checks shape and unknown fields; meaning is checked by hand.
 var llmConfigSchema = connectors.MustCompileSchema(`{
 	"type": "object",

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
+	"github.com/10ex/flows/agents"
 	"github.com/10ex/flows/models"
 )
 
@@ -22,7 +24,7 @@ type BudgetLimit struct {
 func (l *BudgetLimit) bounds() models.BudgetLimit {
 	b := models.NoLimit
 	if l.USD != nil {
-		b.Cost = int64(*l.USD * nanosPerDollar)
+		b.Cost = int64(math.Round(*l.USD * nanosPerDollar)) // 2.01 is a little less as a float
 	}
 	if l.Tokens != nil {
 		b.Tokens = *l.Tokens
@@ -52,7 +54,7 @@ type BudgetSpent struct {
 
 // Budget is the limit of something and what it has spent today.
 type Budget struct {
-	PerDay orNull[BudgetLimit] `json:"per_day" doc:"The limit, or null. That of an agent is in its config"`
+	PerDay orNull[BudgetLimit] `json:"per_day" doc:"The limit, or null; that of an agent is the one in its config"`
 	Today  BudgetSpent         `json:"today"`
 }
 
@@ -97,6 +99,15 @@ func (a *API) getBudgets(ctx context.Context, _ *struct{}) (*budgetsAnswer, erro
 			out.Workflows[models.WorkflowID(d.Subject)] = b
 		case models.BudgetAgent:
 			out.Agents[d.Subject] = Budget{Today: spent}
+		}
+	}
+	rows, err := t.AgentsNamed(ctx, slices.Sorted(maps.Keys(out.Agents)))
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		if limit := agents.DayLimit(runnable(row)); limit != models.NoLimit {
+			out.Agents[row.Slug] = Budget{PerDay: maybe(showLimit(limit)), Today: out.Agents[row.Slug].Today}
 		}
 	}
 	return &budgetsAnswer{out}, nil

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/10ex/flows/internal/ids"
 	"github.com/10ex/flows/models"
 )
 
@@ -29,6 +31,16 @@ func TestBudgetsAreSetAndTold(t *testing.T) {
 		require.JSONEq(t, `{"day":"`+day+`","workspace":{"per_day":{"usd":1.5},"today":`+held+`},
 			"workflows":{"`+wf+`":{"per_day":{"tokens":1000},"today":`+held+`}},
 			"agents":{"writer":{"per_day":null,"today":{"usd":0.25,"tokens":10,"reserved_usd":0,"reserved_tokens":0}}}}`, b.call(t, "GET", "/budgets", "").body)
+
+		require.NoError(t, ws.CreateAgent(t.Context(), &models.Agent{
+			ID: models.AgentID(ids.New(models.AgentPrefix)), Slug: "writer", Name: "Writer", Kind: "llm", Connection: "conn_1",
+			Config: json.RawMessage(`{"model":"gpt-4o","budget":{"per_day":2.01}}`), CreatedAt: time.Now().UTC(), UpdatedAt: time.Now().UTC(),
+		}))
+		require.Contains(t, b.call(t, "GET", "/budgets", "").body, `"agents":{"writer":{"per_day":{"usd":2.01},"today":{"usd":0.25,`)
+		for _, usd := range []string{"2.01", "4.14", "0.1", "19.99"} { // as floats these are a little off
+			got = b.call(t, "PUT", "/budgets", `{"workspace":{"per_day":{"usd":`+usd+`}}}`)
+			require.Contains(t, got.body, `"workspace":{"per_day":{"usd":`+usd+`},`)
+		}
 
 		got = b.call(t, "PUT", "/budgets", `{}`)
 		require.Equal(t, 200, got.status)

@@ -290,7 +290,12 @@ func (a *API) createConnector(ctx context.Context, in *createConnectorRequest) (
 	if err != nil {
 		return nil, under(err, "body")
 	}
-	return &connectorAnswer{Location: base + "/connectors/" + row.Slug, Body: showRegistered(row)}, nil
+	out, err := a.describe(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	out.Location = base + "/connectors/" + row.Slug
+	return out, nil
 }
 
 type patchConnectorRequest struct {
@@ -339,7 +344,7 @@ func (a *API) updateConnector(ctx context.Context, slug string, ch registered.Ch
 	if err != nil {
 		return nil, under(err, "body")
 	}
-	return &connectorAnswer{Body: showRegistered(row)}, nil
+	return a.describe(ctx, row)
 }
 
 func (a *API) deleteConnector(ctx context.Context, in *ConnectorPath) (*struct{}, error) {

@@ -51,6 +51,8 @@ func TestADocumentBecomesAConnector(t *testing.T) {
 		require.Equal(t, "/api/v1/flows/connectors/pets", got.header.Get("Location"))
 		require.Equal(t, "Pets", got.str(t, "name"))
 		require.EqualValues(t, 2, got.get(t, "action_count"))
+		one := b.call(t, "GET", "/connectors/pets", "")
+		require.JSONEq(t, one.body, got.body, "what was registered is shown as it is from then on")
 
 		got = b.call(t, "GET", "/connectors", "")
 		require.Equal(t, 200, got.status, got.body)
@@ -131,6 +133,7 @@ func TestADocumentIsReadAgainFromItsAddress(t *testing.T) {
 		document = "nonsense"
 		got = b.call(t, "POST", "/connectors/pets/refresh", "")
 		require.Equal(t, 422, got.status, got.body)
+		require.Contains(t, got.body, `["body","document_url"]`, "the field that was given")
 		require.Equal(t, 200, b.call(t, "GET", "/connectors/pets/actions/make_pet", "").status, "what was there stays")
 	})
 }
@@ -167,7 +170,8 @@ func TestWhatCannotBeRegistered(t *testing.T) {
 			"an address that is none":       {`{"slug":"x","kind":"openapi","document_url":"ftp://a"}`, 422, `"document_url"`},
 			"a connection there is not":     {`{"slug":"x","kind":"openapi","document_url":"https://a.example","connection":"conn_1"}`, 422, `"connection"`},
 			"a field that is unknown":       {`{"slug":"x","kind":"openapi","documents":1}`, 422, "documents"},
-			"a document that does not come": {`{"slug":"x","kind":"openapi","document_url":"http://127.0.0.1:1/x"}`, 422, "could not be fetched"},
+			"a document that does not come": {`{"slug":"x","kind":"openapi","document_url":"http://127.0.0.1:1/x"}`, 422, `["body","document_url"],"msg":"the description could not be fetched`},
+			"a server that does not answer": {`{"slug":"x","kind":"mcp","url":"http://127.0.0.1:1/x"}`, 422, `["body","url"],"msg":"the description could not be fetched`},
 		}
 		for name, tc := range tests {
 			got := b.call(t, "POST", "/connectors", tc.body)

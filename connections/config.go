@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -337,7 +336,7 @@ func (f *faults) hosts(spec *connectors.ConnectionSpec, out settings, written []
 	hosts := make([]string, 0, len(written))
 	for i, h := range written {
 		h = strings.ToLower(h)
-		if problem := badHost(h); problem != "" {
+		if problem := connectors.HostFault(h); problem != "" {
 			f.add("pattern", problem, "config", "hosts", i)
 			continue
 		}
@@ -368,35 +367,6 @@ func (f *faults) hosts(spec *connectors.ConnectionSpec, out settings, written []
 		f.add("invalid", "is at a host that the connection is not bound to: "+strings.Join(hosts, ", "), "config", "base_url")
 	}
 	return hosts
-}
-
-// badHost says what is wrong with a host that secrets are to be bound to.
-func badHost(h string) string {
-	name, port := h, ""
-	if n, p, err := net.SplitHostPort(h); err == nil {
-		name, port = n, p
-		if i, err := strconv.Atoi(p); err != nil || i < 1 || i > 65535 {
-			return "must have a port from 1 to 65535"
-		}
-	}
-	bare := strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
-	if _, err := netip.ParseAddr(bare); err == nil {
-		if strings.Contains(bare, ":") && port == "" && bare == name {
-			return "must have an IPv6 address in brackets"
-		}
-		return ""
-	}
-	below, any := strings.CutPrefix(name, "*.")
-	labels := strings.Split(below, ".")
-	if any && len(labels) < 2 {
-		return "must name a domain behind *. with a dot in it"
-	}
-	for _, l := range labels {
-		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' || strings.Trim(l, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return "must be a host such as api.example.com, api.example.com:8443 or *.example.com"
-		}
-	}
-	return ""
 }
 
 // covers tells whether all that host means is also meant by pin.

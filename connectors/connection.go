@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -172,6 +174,36 @@ func MatchesHost(pattern string, u *url.URL) bool {
 		return len(below) > 1 && below[0] == '.' && strings.HasSuffix(name, below) && len(name) > len(below)
 	}
 	return name == host
+}
+
+// HostFault tells what is wrong with a pattern of Connection.Hosts, in lower case; it is
+// empty for a good one.
+func HostFault(h string) string {
+	name, port := h, ""
+	if n, p, err := net.SplitHostPort(h); err == nil {
+		name, port = n, p
+		if i, err := strconv.Atoi(p); err != nil || i < 1 || i > 65535 {
+			return "must have a port from 1 to 65535"
+		}
+	}
+	bare := strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	if _, err := netip.ParseAddr(bare); err == nil {
+		if strings.Contains(bare, ":") && port == "" && bare == name {
+			return "must have an IPv6 address in brackets"
+		}
+		return ""
+	}
+	below, any := strings.CutPrefix(name, "*.")
+	labels := strings.Split(below, ".")
+	if any && len(labels) < 2 {
+		return "must name a domain behind *. with a dot in it"
+	}
+	for _, l := range labels {
+		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' || strings.Trim(l, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return "must be a host such as api.example.com, api.example.com:8443 or *.example.com"
+		}
+	}
+	return ""
 }
 
 var usualPorts = map[string]string{"http": "80", "https": "443"}

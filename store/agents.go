@@ -95,6 +95,16 @@ func (t *Tenant) DeleteAgent(ctx context.Context, slug string) error {
 	return named("agent", slug, err)
 }
 
+// AgentsNamed gives the agents of those slugs that there are.
+func (t *Tenant) AgentsNamed(ctx context.Context, slugs []string) ([]*models.Agent, error) {
+	if len(slugs) == 0 {
+		return nil, nil
+	}
+	var rows []*models.Agent
+	err := t.mine(t.s.db.NewSelect().Model(&rows)).Where("slug IN (?)", bun.List(slugs)).OrderExpr("slug").Scan(ctx)
+	return rows, t.s.err(err)
+}
+
 // KnownAgents gives those of the slugs that name an agent, in alphabetical order.
 func (t *Tenant) KnownAgents(ctx context.Context, slugs []string) ([]string, error) {
 	if len(slugs) == 0 {

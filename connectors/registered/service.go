@@ -215,7 +215,7 @@ func (s *Service) compile(ctx context.Context, ws models.WorkspaceID, row *model
 	}
 	made, err := kind.Compile(ctx, given)
 	if err != nil {
-		return refusal(err, given.Connection)
+		return refusal(err, sourceOf(r), given.Connection)
 	}
 	row.Config, row.Compiled, row.ActionCount = config, made.Data, made.Actions
 	row.Name, row.Description = cmp.Or(made.Name, r.Slug), made.Description
@@ -236,13 +236,33 @@ func encode(v any) (json.RawMessage, error) {
 	return bytes.TrimSpace(out.Bytes()), err
 }
 
-// refusal puts what a kind has to say into the words of whoever registers.
-func refusal(err error, conn *connectors.Connection) error {
+// document is the field that holds a description.
+const document = "document"
+
+// sourceOf is the field that says where the description is.
+func sourceOf(r Registration) string {
+	if len(r.Document) == 0 {
+		for _, field := range []string{"document_url", "url", "command"} {
+			if r.Config[field] != nil {
+				return field
+			}
+		}
+	}
+	return document
+}
+
+// refusal puts what a kind has to say into the words of whoever registers. What is wrong
+// with a description is wrong with the field that source names.
+func refusal(err error, source string, conn *connectors.Connection) error {
 	if refused, ok := errors.AsType[*connectors.RegistrationError](err); ok {
-		return invalid(cmp.Or(refused.Field, "document"), conn.Redactor().Text(refused.Message))
+		field := cmp.Or(refused.Field, document)
+		if field == document {
+			field = source
+		}
+		return invalid(field, conn.Redactor().Text(refused.Message))
 	}
 	if outside, ok := errors.AsType[*connectors.Error](err); ok {
-		return invalid("document", conn.Redactor().Text("the description could not be fetched: "+outside.Message))
+		return invalid(source, conn.Redactor().Text("the description could not be fetched: "+outside.Message))
 	}
 	return err
 }

@@ -63,6 +63,15 @@ func test(ctx context.Context, s *rest.Session) error {
 		_, err := webhookOf(s.Request.Connection)
 		return err
 	}
-	_, err := s.Send(ctx, rest.Call{Method: "POST", Path: "/auth.test", Read: true})
-	return err
+	a, err := s.Send(ctx, rest.Call{Method: "POST", Path: "/auth.test", Read: true})
+	if err != nil {
+		return err
+	}
+	var says struct {
+		OK bool `json:"ok"`
+	}
+	if err := a.Decode(&says); err != nil || !says.OK { // what says nothing is not Slack
+		return rest.Unexpected("ok")
+	}
+	return nil
 }

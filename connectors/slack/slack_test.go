@@ -106,6 +106,7 @@ func TestContract(t *testing.T) {
 
 	connectorstest.RunTester(t, c, []connectorstest.TestCase{
 		{Name: "works", Peer: answers(`{"ok":true,"team":"T"}`), Connect: bot},
+		{Name: "somebody else", Peer: answers(`{"team":"T"}`), Connect: bot, WantCode: "bad_response"},
 		{Name: "revoked", Peer: says("token_revoked"), Connect: bot, WantCode: "slack_token_revoked"},
 		{Name: "webhook", Peer: webhook, Connect: hook},
 	})
