@@ -396,11 +396,7 @@ func (e *Engine) Heartbeat(ctx context.Context, worker string, leases []Lease) (
 	if len(leases) == 0 {
 		return nil, nil
 	}
-	held := make([]store.HeldLease, len(leases))
-	for i, l := range leases {
-		held[i] = store.HeldLease{StepRef: l.Ref, Token: l.Token}
-	}
-	kept, err := e.deps.Store.RenewLeases(ctx, worker, held, e.deps.Clock.Now().Add(e.cfg.Lease))
+	kept, err := e.deps.Store.RenewLeases(ctx, worker, heldLeases(leases), e.deps.Clock.Now().Add(e.cfg.Lease))
 	if err != nil {
 		return nil, err
 	}
@@ -410,6 +406,36 @@ func (e *Engine) Heartbeat(ctx context.Context, worker string, leases []Lease) (
 		}
 	}
 	return lost, nil
+}
+
+func heldLeases(leases []Lease) []store.HeldLease {
+	held := make([]store.HeldLease, len(leases))
+	for i, l := range leases {
+		held[i] = store.HeldLease{StepRef: l.Ref, Token: l.Token}
+	}
+	return held
+}
+
+// Abandoned tells which of leases that are lost are of steps that nobody goes on with:
+// they were cancelled, or have failed. All others are another worker's, will be, or are
+// done.
+func (e *Engine) Abandoned(ctx context.Context, lost []Lease) ([]Lease, error) {
+	if len(lost) == 0 {
+		return nil, nil
+	}
+	status, err := e.deps.Store.LeasedSteps(ctx, heldLeases(lost))
+	if err != nil {
+		return nil, err
+	}
+	var abandoned []Lease
+	for _, l := range lost {
+		switch status[l.Token] {
+		case models.StepPending, models.StepQueued, models.StepRunning, models.StepWaiting, models.StepCompleted:
+		case models.StepFailed, models.StepSkipped, models.StepCancelled, "": // or the run is gone altogether
+			abandoned = append(abandoned, l)
+		}
+	}
+	return abandoned, nil
 }
 
 // Wake ends the wait a task names, if it is due.

@@ -23,6 +23,13 @@ type leaseRow struct {
 	Token       string             `bun:"token,type:text"`
 }
 
+type stepRow struct {
+	WorkspaceID models.WorkspaceID `bun:"workspace_id,type:text"`
+	RunID       models.RunID       `bun:"run_id,type:text"`
+	StepID      string             `bun:"step_id,type:text"`
+	Iteration   int                `bun:"iteration,type:integer"`
+}
+
 // RenewLeases moves the end of leases to until, in one statement, and gives the
 // tokens of those still held. It takes no lock on runs.
 func (s *Store) RenewLeases(ctx context.Context, worker string, leases []HeldLease, until time.Time) (map[string]bool, error) {
@@ -42,6 +49,33 @@ func (s *Store) RenewLeases(ctx context.Context, worker string, leases []HeldLea
 		kept[t] = true
 	}
 	return kept, nil
+}
+
+// LeasedSteps gives the status of each of the steps of leases that is still there, by
+// the token of the lease.
+func (s *Store) LeasedSteps(ctx context.Context, leases []HeldLease) (map[string]models.StepStatus, error) {
+	keys := make([]stepRow, len(leases))
+	for i, l := range leases {
+		keys[i] = stepRow{l.Workspace, l.Run, l.Step, l.Iteration}
+	}
+	var rows []*models.Step
+	err := s.db.NewSelect().With("held", s.db.NewValues(&keys)).Model(&rows).
+		Column("step.workspace_id", "step.run_id", "step.step_id", "step.iteration", "step.status").
+		Where("(step.workspace_id, step.run_id, step.step_id, step.iteration) IN (SELECT workspace_id, run_id, step_id, iteration FROM held)").Scan(ctx)
+	if err != nil {
+		return nil, s.err(err)
+	}
+	found := make(map[stepRow]models.StepStatus, len(rows))
+	for _, r := range rows {
+		found[stepRow{r.WorkspaceID, r.RunID, r.StepID, r.Iteration}] = r.Status
+	}
+	out := make(map[string]models.StepStatus, len(found))
+	for i, l := range leases {
+		if status, ok := found[keys[i]]; ok {
+			out[l.Token] = status
+		}
+	}
+	return out, nil
 }
 
 const heldSteps = `steps AS step JOIN held ON step.workspace_id = held.workspace_id AND step.run_id = held.run_id

@@ -301,3 +301,62 @@ func TestItIsToldHowConnectionsAreUsed(t *testing.T) {
 	o.finished(t, "c")
 	require.Empty(t, o.used, "none was used")
 }
+
+// An agent elsewhere goes on when this worker has lost its step to another, who follows
+// it from there. Only when nobody does is it stopped.
+func TestAnAgentElsewhereIsStoppedOnlyWithItsStep(t *testing.T) {
+	t.Parallel()
+	for name, cancelled := range map[string]bool{"another worker has the step": false, "the step was cancelled": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Each(t, func(t *testing.T, s *store.Store) {
+				o := newOffice(t, s, nil, limits.Limit{}, noteTwice)
+				looked, stopped := make(chan struct{}, 1000), make(chan struct{}, 10)
+				var done atomic.Bool
+				o.peerOf = func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Content-Type", "application/json")
+					switch {
+					case strings.HasSuffix(r.URL.Path, "/cancel"):
+						stopped <- struct{}{}
+						_, _ = w.Write([]byte(`{"id":"r1","status":"cancelled"}`))
+					case r.Method == http.MethodPost:
+						_, _ = w.Write([]byte(`{"id":"r1","status":"queued"}`))
+					case done.Load():
+						_, _ = w.Write([]byte(`{"id":"r1","status":"completed","output":{"ok":true}}`))
+					default:
+						select {
+						case looked <- struct{}{}:
+							_, _ = w.Write([]byte(`{"id":"r1","status":"running"}`))
+						case <-r.Context().Done():
+						}
+					}
+				}
+				w := o.engine.add("a", "", `"go"`)
+				w.Step.Type, w.Step.Connector, w.Step.Agent = models.StepTypeAgent, "", "platform"
+				o.client.Enqueue(t.Context(), []tasks.Entry{{Step: task("a")}})
+				receive(t, looked)
+				o.engine.mu.Lock()
+				o.engine.lost[w.Token], o.engine.cancelled[w.Token] = true, cancelled
+				o.engine.mu.Unlock()
+				require.NoError(t, o.worker.Beat(t.Context()))
+				if cancelled {
+					receive(t, stopped)
+					return
+				}
+				done.Store(true)
+				o.deliveries++
+				require.Eventually(t, func() bool {
+					for len(o.engine.beats) > 0 {
+						<-o.engine.beats
+					}
+					require.NoError(t, o.worker.Beat(t.Context()))
+					return len(o.engine.beats) == 0 // with nothing to tell of, this worker is through with it
+				}, limit, time.Millisecond)
+				require.Empty(t, stopped)
+				o.run(t, "a", "platform", "")
+				require.JSONEq(t, `{"ok":true}`, string(o.finished(t, "a").Output))
+				require.Equal(t, int64(1), o.starts.Load(), "the one that was started is found")
+			})
+		})
+	}
+}

@@ -26,7 +26,8 @@ func attemptOfWork(w *engine.Work) attempt {
 
 // Why a step in flight is told to stop. After none of these is a result recorded.
 var (
-	errLeaseLost = errors.New("the step was cancelled or is another worker's by now")
+	errAbandoned = errors.New("the step was cancelled")
+	errTaken     = fmt.Errorf("the step is another worker's by now: %w", connectors.ErrHandedOver)
 	errLeaseOver = fmt.Errorf("no sign of life reached the database for the length of a lease: %w", connectors.ErrHandedOver)
 	errDrained   = fmt.Errorf("the worker is stopping and hands the step back: %w", connectors.ErrHandedOver)
 )
@@ -147,15 +148,15 @@ func (h *held) extend(leases []engine.Lease, until time.Time) {
 	})
 }
 
-// lose stops the jobs whose leases are lost.
-func (h *held) lose(leases []engine.Lease) (n int) {
+// lose stops the jobs whose leases are lost, and says why.
+func (h *held) lose(leases []engine.Lease, why error) (n int) {
 	tokens := make(map[string]struct{}, len(leases))
 	for _, l := range leases {
 		tokens[l.Token] = struct{}{}
 	}
 	h.each(func(j *job) {
 		if _, ok := tokens[j.lease.Token]; ok {
-			j.cancel(errLeaseLost)
+			j.cancel(why)
 			n++
 		}
 	})

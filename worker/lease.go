@@ -65,7 +65,13 @@ func (w *Worker) Beat(ctx context.Context) error {
 		return err
 	}
 	w.held.extend(leases, w.leaseEnd(sent))
-	if n := w.held.lose(lost); n > 0 {
+	abandoned, err := w.deps.Engine.Abandoned(bctx, lost)
+	if err != nil {
+		// What goes on elsewhere must not be stopped there, and what was cancelled ends by
+		// itself: so it is not taken for cancelled.
+		w.log.WarnContext(ctx, "it is not known why leases were lost", obs.Err(err))
+	}
+	if n := w.held.lose(abandoned, errAbandoned) + w.held.lose(lost, errTaken); n > 0 {
 		w.metrics.leasesLost.Add(float64(n))
 		w.log.InfoContext(ctx, "steps were cancelled or are another worker's by now", slog.Int("count", n))
 	}

@@ -33,16 +33,17 @@ const limit = 30 * time.Second
 type fakeEngine struct {
 	lease time.Duration
 
-	mu       sync.Mutex
-	work     map[string]*engine.Work // by name of the step, until it is claimed
-	next     map[string]string       // which step follows which, in the same commit
-	tokens   int
-	claimErr error
-	answers  []error         // given to the next calls of Claim
-	asked    map[string]bool // tokens of claims
-	lost     map[string]bool // by token
-	released []engine.Lease
-	away     bool // for heartbeats
+	mu        sync.Mutex
+	work      map[string]*engine.Work // by name of the step, until it is claimed
+	next      map[string]string       // which step follows which, in the same commit
+	tokens    int
+	claimErr  error
+	answers   []error         // given to the next calls of Claim
+	asked     map[string]bool // tokens of claims
+	lost      map[string]bool // by token
+	cancelled map[string]bool // those of them that were
+	released  []engine.Lease
+	away      bool // for heartbeats
 
 	offered    func()          // called when a step is claimed with the result of the one before
 	refusal    chan struct{}   // if set, a claim that is refused takes until it is closed
@@ -59,7 +60,7 @@ type fakeEngine struct {
 
 func newFakeEngine() *fakeEngine {
 	return &fakeEngine{
-		lease: 20 * time.Second, work: map[string]*engine.Work{}, next: map[string]string{}, lost: map[string]bool{}, effects: map[string]bool{},
+		lease: 20 * time.Second, work: map[string]*engine.Work{}, next: map[string]string{}, lost: map[string]bool{}, cancelled: map[string]bool{}, effects: map[string]bool{},
 		asked: map[string]bool{}, claims: make(chan string, 1000), finished: make(chan engine.FinishRequest, 1000),
 		woken: make(chan string, 1000), putBack: make(chan heldStep, 1000), beats: make(chan []engine.Lease, 1000),
 	}
@@ -156,6 +157,17 @@ func (f *fakeEngine) Heartbeat(_ context.Context, _ string, leases []engine.Leas
 		}
 	}
 	return lost, nil
+}
+
+func (f *fakeEngine) Abandoned(_ context.Context, lost []engine.Lease) (abandoned []engine.Lease, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range lost {
+		if f.cancelled[l.Token] {
+			abandoned = append(abandoned, l)
+		}
+	}
+	return abandoned, nil
 }
 
 func (f *fakeEngine) Release(_ context.Context, leases []engine.Lease) error {

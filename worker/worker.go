@@ -32,6 +32,7 @@ type Engine interface {
 	Finish(ctx context.Context, req engine.FinishRequest) (*engine.Work, error)
 	BeginEffect(ctx context.Context, lease engine.Lease, repeatable bool) error
 	Heartbeat(ctx context.Context, worker string, leases []engine.Lease) (lost []engine.Lease, err error)
+	Abandoned(ctx context.Context, lost []engine.Lease) ([]engine.Lease, error)
 	Release(ctx context.Context, leases []engine.Lease) error
 	PutBack(ctx context.Context, lease engine.Lease, after time.Duration, why string) error
 	Wake(ctx context.Context, task tasks.Step) error
