@@ -121,6 +121,7 @@ func (a *API) enter(c *fiber.Ctx) (err error) {
 		a.log.DebugContext(ctx, "request answered", slog.String("method", c.Method()), slog.String("route", c.Route().Path),
 			slog.Int("status", c.Response().StatusCode()), obs.Took(took))
 	}()
+	defer letGo(c)
 	guard(c)
 	for _, name := range oneOf {
 		if len(c.Request().Header.PeekAll(name)) > 1 {
@@ -136,6 +137,26 @@ func (a *API) enter(c *fiber.Ctx) (err error) {
 		return a.onError(c, err)
 	}
 	return nil
+}
+
+// keptBody is how much memory for bodies a connection may keep for its next request.
+const keptBody = 32 << 10
+
+// letGo makes sure that what a large body took is given back once it is sent. Else a
+// connection would keep room for the largest it has ever seen, as long as it lives.
+func letGo(c *fiber.Ctx) {
+	const chunked = -1
+	if n := c.Request().Header.ContentLength(); n > keptBody || n == chunked {
+		c.Request().SwapBody(nil)
+	}
+	resp := c.Response()
+	if resp.IsBodyStream() {
+		return
+	}
+	if body := resp.Body(); len(body) > keptBody {
+		resp.SwapBody(nil)
+		resp.SetBodyRaw(body)
+	}
 }
 
 // goodQuery tells whether a query is text once it is decoded. No database takes

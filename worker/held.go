@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -48,14 +49,21 @@ const recent = 8192
 type held struct {
 	mu   sync.Mutex
 	jobs map[attempt]*job // nil while it is being claimed
-	done map[attempt]struct{}
-	ring []attempt // what is in done, to forget the oldest
+	done map[uint64]struct{}
+	ring []uint64 // what is in done, to forget the oldest
 	next int
+	seed maphash.Seed
 }
 
 func newHeld() *held {
-	return &held{jobs: map[attempt]*job{}, done: make(map[attempt]struct{}, recent), ring: make([]attempt, recent)}
+	return &held{
+		jobs: map[attempt]*job{}, done: make(map[uint64]struct{}, recent), ring: make([]uint64, recent), seed: maphash.MakeSeed(),
+	}
 }
+
+// mark stands for a among those that are done: a tenth of the memory, and were two
+// ever the same, the sweep would deliver the second one again.
+func (h *held) mark(a attempt) uint64 { return maphash.Comparable(h.seed, a) }
 
 // known tells whether a hint about a has nothing new to say.
 func (h *held) known(a attempt) bool {
@@ -68,7 +76,7 @@ func (h *held) has(a attempt) bool {
 	if _, ok := h.jobs[a]; ok {
 		return true
 	}
-	_, ok := h.done[a]
+	_, ok := h.done[h.mark(a)]
 	return ok
 }
 
@@ -117,8 +125,9 @@ func (h *held) end(a attempt, finished bool) {
 		return
 	}
 	delete(h.done, h.ring[h.next])
-	h.ring[h.next] = a
-	h.done[a] = struct{}{}
+	m := h.mark(a)
+	h.ring[h.next] = m
+	h.done[m] = struct{}{}
 	h.next = (h.next + 1) % len(h.ring)
 }
 
