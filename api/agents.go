@@ -294,7 +294,10 @@ func (a *API) testAgent(ctx context.Context, in *testAgentRequest) (*testAnswer,
 		req.Input = in.Body.Input
 	}
 	began := time.Now()
+	var guard connectors.Guard
+	req.Guard = &guard
 	resp, err := a.agents.Run(ctx, runnable(agent), req)
+	resp, err = guard.Outcome(resp, err, a.cfg.MaxOutput)
 	return tested(resp, err, time.Since(began)), nil
 }
 

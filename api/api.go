@@ -102,6 +102,9 @@ type Config struct {
 	RateLimit int
 	// MaxBody is the largest body of a request, in bytes. Default 1 MiB.
 	MaxBody int
+	// MaxOutput is the largest output of an action or agent that is tried, in bytes, as
+	// that of a step is. Default 1 MiB.
+	MaxOutput int
 	// RequestTimeout is how long an operation may take. Default 30s.
 	RequestTimeout time.Duration
 	// TrustedProxies are the addresses and networks whose X-Forwarded-For and
@@ -208,12 +211,15 @@ func New(deps Deps, cfg Config) (*API, error) {
 func (a *API) configure(cfg Config) (err error) {
 	cfg.RateLimit = cmp.Or(cfg.RateLimit, 1000)
 	cfg.MaxBody = cmp.Or(cfg.MaxBody, 1<<20)
+	cfg.MaxOutput = cmp.Or(cfg.MaxOutput, 1<<20)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 30*time.Second)
 	switch {
 	case cfg.RateLimit < 1 || cfg.RateLimit > 10_000_000:
 		return &configError{"RateLimit", fmt.Sprint(cfg.RateLimit), "1 to 10000000"}
 	case cfg.MaxBody < 1024 || cfg.MaxBody > 1<<30:
 		return &configError{"MaxBody", fmt.Sprint(cfg.MaxBody), "1024 to 1073741824"}
+	case cfg.MaxOutput < 0:
+		return &configError{"MaxOutput", fmt.Sprint(cfg.MaxOutput), "1 and more"}
 	case cfg.RequestTimeout < time.Second:
 		return &configError{"RequestTimeout", cfg.RequestTimeout.String(), "1s and more"}
 	case len(cfg.SessionKey) > 0 && len(cfg.SessionKey) < 32:

@@ -380,5 +380,6 @@ func (a *API) testAction(ctx context.Context, in *testActionRequest) (*testAnswe
 		guard.Watch(req.Connection)
 	}
 	resp, err := a.connectors.Do(ctx, in.Slug, req)
-	return tested(guard.Response(resp), guard.Error(err), time.Since(began)), nil
+	resp, err = guard.Outcome(resp, err, a.cfg.MaxOutput)
+	return tested(resp, err, time.Since(began)), nil
 }

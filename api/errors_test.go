@@ -191,7 +191,7 @@ func (w *wire) mend() {
 func TestSettingsThatCannotBeUsedAreNamed(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]Config{
-		"RateLimit": {RateLimit: -1}, "MaxBody": {MaxBody: 10}, "RequestTimeout": {RequestTimeout: 1}, "SessionKey": {SessionKey: []byte("short")}, "TrustedProxies": {TrustedProxies: []string{"x"}},
+		"RateLimit": {RateLimit: -1}, "MaxBody": {MaxBody: 10}, "MaxOutput": {MaxOutput: -1}, "RequestTimeout": {RequestTimeout: 1}, "SessionKey": {SessionKey: []byte("short")}, "TrustedProxies": {TrustedProxies: []string{"x"}},
 	} {
 		err := new(API).configure(cfg)
 		require.ErrorContains(t, err, name)

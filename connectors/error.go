@@ -27,14 +27,16 @@ type Error struct {
 const (
 	CodeInputInvalid  = "input_invalid"
 	CodeOutputInvalid = "output_invalid"
-	CodeUnknownAction = "unknown_action"
-	CodeNetwork       = "network"
-	CodeTimeout       = "timeout"
-	CodeCancelled     = "cancelled"
-	CodeBlocked       = "blocked_address"
-	CodeTooLarge      = "too_large"
-	CodeBadResponse   = "bad_response"
-	CodeInternal      = "internal"
+	// CodeOutputTooLarge is the code of an output that is larger than a step may keep.
+	CodeOutputTooLarge = "output_too_large"
+	CodeUnknownAction  = "unknown_action"
+	CodeNetwork        = "network"
+	CodeTimeout        = "timeout"
+	CodeCancelled      = "cancelled"
+	CodeBlocked        = "blocked_address"
+	CodeTooLarge       = "too_large"
+	CodeBadResponse    = "bad_response"
+	CodeInternal       = "internal"
 )
 
 // ErrHandedOver is behind the cause of a context that ends because the attempt goes on

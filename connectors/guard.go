@@ -65,6 +65,28 @@ func (g *Guard) Response(resp Response) Response {
 	return resp
 }
 
+// Outcome gives what an attempt came to without secrets. An output of more than most
+// bytes is a failure, and thrown away unread: to look for secrets in it may take seconds.
+func (g *Guard) Outcome(resp Response, err error, most int) (Response, error) {
+	if err == nil {
+		resp, err = within(resp, most)
+	}
+	resp, err = g.Response(resp), g.Error(err)
+	if err == nil { // what stands in place of secrets may be longer
+		resp, err = within(resp, most)
+	}
+	return resp, err
+}
+
+func within(resp Response, most int) (Response, error) {
+	size := len(resp.Output)
+	if size <= most {
+		return resp, nil
+	}
+	resp.Output = nil
+	return resp, Permanent(CodeOutputTooLarge, "the output is %d bytes, more than the %d allowed", size, most)
+}
+
 // Longest is that of the redactor with the longest spelling.
 func (g *Guard) Longest() int {
 	n := 0

@@ -21,7 +21,6 @@ const (
 	codeTimeout        = connectors.CodeTimeout
 	codeInternal       = connectors.CodeInternal
 	codeUnknownAgent   = "unknown_agent"
-	codeOutputTooLarge = "output_too_large"
 	codeConnectionGone = "connection_gone"
 	codeWrongConnector = "wrong_connection"
 )
@@ -47,10 +46,7 @@ func (w *Worker) attemptWork(ctx context.Context, work *engine.Work) outcome {
 	if held, ok := errors.AsType[*heldBack](err); ok {
 		return outcome{held: held}
 	}
-	resp, err = guard.Response(resp), guard.Error(err)
-	if err == nil && len(resp.Output) > w.cfg.MaxOutput {
-		err = connectors.Permanent(codeOutputTooLarge, "the output is %d bytes, more than the %d allowed", len(resp.Output), w.cfg.MaxOutput)
-	}
+	resp, err = guard.Outcome(resp, err, w.cfg.MaxOutput)
 	var out outcome
 	if resp.Usage != nil {
 		usage, unusable := json.Marshal(resp.Usage)

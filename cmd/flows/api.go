@@ -21,7 +21,7 @@ func (a *app) openAPI() error {
 		Redis: a.broker.Client(), Clock: a.clock, Log: a.log, Metrics: a.metrics, Monitoring: a.monitoring,
 		Version: version, Commit: commit(),
 	}, api.Config{
-		RateLimit: a.cfg.RateLimit, MaxBody: a.cfg.MaxBody, TrustedProxies: a.cfg.Proxies, SessionKey: session, PublicURL: a.cfg.PublicURL,
+		RateLimit: a.cfg.RateLimit, MaxBody: a.cfg.MaxBody, MaxOutput: a.cfg.MaxOutput, TrustedProxies: a.cfg.Proxies, SessionKey: session, PublicURL: a.cfg.PublicURL,
 	})
 	if err != nil {
 		return err

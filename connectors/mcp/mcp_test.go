@@ -290,3 +290,36 @@ func TestWhatIsNoServer(t *testing.T) {
 		require.ErrorContains(t, err, tc.want, name)
 	}
 }
+
+// What was asked for is there when a session ends; a server that does not hear of the
+// end keeps nobody waiting.
+func TestAServerThatDoesNotSayGoodbye(t *testing.T) {
+	t.Parallel()
+	server := sdk.NewServer(&sdk.Implementation{Name: "sessions", Version: "1"}, nil)
+	server.AddTool(&sdk.Tool{Name: "read", InputSchema: json.RawMessage(`{"type":"object"}`)}, func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: "read"}}}, nil
+	})
+	handler := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return server }, &sdk.StreamableHTTPOptions{JSONResponse: true})
+	over, asked := make(chan struct{}), make(chan struct{}, 10)
+	peer := connectorstest.NewPeer(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			asked <- struct{}{}
+			<-over
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
+	t.Cleanup(func() {
+		close(over)
+		for s := range server.Sessions() {
+			_ = s.Close()
+		}
+	})
+	c := open(t, kind(t, egress.Config{AllowPrivate: true}), `{"url":"`+peer.URL+`"}`, nil)
+	<-asked // of the registration
+	began := time.Now()
+	_, err := call(t, c, "read", `{}`, nil)
+	require.NoError(t, err)
+	<-asked
+	require.Less(t, time.Since(began), 4*time.Second)
+}

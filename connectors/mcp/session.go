@@ -105,6 +105,9 @@ func (d *door) RoundTrip(req *http.Request) (*http.Response, error) {
 		d.note(err)
 		return nil, err
 	}
+	if req.Method == http.MethodDelete {
+		return d.farewell(out)
+	}
 	resp, err := d.client.RoundTrip(out)
 	if err != nil {
 		d.note(connectors.NetworkError(req.Context(), err))
@@ -119,6 +122,22 @@ func (d *door) RoundTrip(req *http.Request) (*http.Response, error) {
 	} else {
 		d.note(nil)
 	}
+	return resp, nil
+}
+
+// patience is how long a server may take to hear that a session has ended. What was
+// asked for is there already, and a step waits.
+const patience = time.Second
+
+func (d *door) farewell(req *http.Request) (*http.Response, error) {
+	ctx, stop := context.WithTimeout(req.Context(), patience)
+	defer stop()
+	resp, err := d.client.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	_ = resp.Body.Close()
+	resp.Body = http.NoBody
 	return resp, nil
 }
 
