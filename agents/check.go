@@ -95,17 +95,17 @@ func (r *Runner) checkLLM(ctx context.Context, workspace string, a Agent) ([]Fie
 			faults = append(faults, FieldError{toolPath(i, []string{"name"}), fmt.Sprintf("another tool is called %q", t.Name)})
 		}
 		names[t.Name] = true
-		if tc.Connection == "" {
+		if t.cfg.Connection == "" {
 			continue
 		}
-		connector, message, err := r.peek(ctx, workspace, tc.Connection)
+		connector, message, err := r.peek(ctx, workspace, t.cfg.Connection)
 		switch {
 		case err != nil:
 			return nil, err
 		case message != "":
 			faults = append(faults, FieldError{toolPath(i, []string{"connection"}), message})
-		case connector != t.slug:
-			faults = append(faults, FieldError{toolPath(i, []string{"connection"}), fmt.Sprintf("must be of connector %s", t.slug)})
+		case !slices.Contains(t.accounts, connector):
+			faults = append(faults, FieldError{toolPath(i, []string{"connection"}), fmt.Sprintf("must be of connector %s", strings.Join(t.accounts, " or "))})
 		}
 	}
 	return faults, nil
@@ -171,7 +171,11 @@ func (r *Runner) open(ctx context.Context, workspace, id string, slugs ...string
 	case err != nil:
 		return nil, err
 	case len(slugs) > 0 && !slices.Contains(slugs, c.Connector):
-		return nil, connectors.Permanent(codeConfigInvalid, "connection %s is of connector %s, not of %s", id, c.Connector, strings.Join(slugs, " or "))
+		return nil, notOf(id, c.Connector, slugs)
 	}
 	return c, nil
+}
+
+func notOf(id, connector string, slugs []string) error {
+	return connectors.Permanent(codeConfigInvalid, "connection %s is of connector %s, not of %s", id, connector, strings.Join(slugs, " or "))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,13 +117,16 @@ func (c *conversation) prepare(ctx context.Context) (err error) {
 		if err := t.fill(c.req.Input); err != nil {
 			return err
 		}
-		if tc.Connection != "" {
-			if t.connection = opened[tc.Connection]; t.connection == nil {
-				if t.connection, err = r.open(ctx, c.req.WorkspaceID, tc.Connection, t.slug); err != nil {
+		if id := t.cfg.Connection; id != "" {
+			if t.connection = opened[id]; t.connection == nil {
+				if t.connection, err = r.open(ctx, c.req.WorkspaceID, id); err != nil {
 					return err
 				}
-				opened[tc.Connection] = t.connection
+				opened[id] = t.connection
 				c.secrets.Watch(t.connection)
+			}
+			if of := t.connection.Connector; !slices.Contains(t.accounts, of) {
+				return notOf(id, of, t.accounts)
 			}
 		}
 		c.tools = append(c.tools, t)

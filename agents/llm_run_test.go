@@ -38,7 +38,7 @@ type office struct {
 
 func (o *office) Spec() connectors.Spec {
 	schema := json.RawMessage(`{"type":"object","properties":{"to":{"type":"string"},"text":{"type":"string","minLength":2},"cc":{"type":"string"}},"required":["to","text"],"additionalProperties":false}`)
-	return connectors.Spec{Slug: "office", Name: "Office", Description: "For tests.", Actions: []connectors.Action{
+	return connectors.Spec{Slug: "office", Name: "Office", Description: "For tests.", Connection: &connectors.ConnectionSpec{Auth: []connectors.AuthType{connectors.AuthBearer}}, Actions: []connectors.Action{
 		{Name: "find", Description: "Finds a person.", Input: json.RawMessage(`{"type":"object","properties":{"name":{"type":"string"}},"required":["name"],"additionalProperties":false}`), Output: json.RawMessage(`true`), Idempotent: true, NoEffect: true},
 		{Name: "send", Description: "Sends a letter.", Input: schema, Output: json.RawMessage(`true`), Guarded: []string{"to", "cc"}},
 	}}

@@ -68,6 +68,7 @@ type tool struct {
 	spec         connectors.Action
 	connector    connectors.Connector
 	connection   *connectors.Connection
+	accounts     []string // the connectors whose connections it works with
 	fixed        map[string]json.RawMessage
 	hidden       []string // guarded fields that nobody sets: the action does without
 	wrapped      bool     // the action takes no object, so its input is the field value
@@ -108,7 +109,12 @@ func (r *Runner) makeTool(ctx context.Context, ws string, cfg toolConfig) (*tool
 		return nil, &toolFault{[]string{"action"}, fmt.Sprintf("there is no action %q", cfg.Action)}, nil
 	}
 	t.connector = connector
-	if fault := t.guarded(connector.Spec().Connection); fault != nil {
+	spec := connector.Spec()
+	t.accounts = spec.Accounts()
+	if t.cfg.Connection == "" {
+		t.cfg.Connection = spec.Account
+	}
+	if fault := t.guarded(spec.Connection); fault != nil {
 		return nil, fault, nil
 	}
 	if t.Input, t.wrapped, err = toolSchema(t.spec.Input, t.fixes); err != nil {
@@ -126,7 +132,10 @@ func (r *Runner) makeTool(ctx context.Context, ws string, cfg toolConfig) (*tool
 
 // guarded refuses a tool with which the model could choose where something goes.
 func (t *tool) guarded(spec *connectors.ConnectionSpec) *toolFault {
-	if spec != nil && spec.Required && t.cfg.Connection == "" {
+	switch {
+	case spec == nil && t.cfg.Connection != "":
+		return &toolFault{[]string{"connection"}, "the action takes none"}
+	case spec != nil && spec.Required && t.cfg.Connection == "":
 		return &toolFault{[]string{"connection"}, "is required: the action works through a connection only"}
 	}
 	required := requiredOf(t.spec.Input)

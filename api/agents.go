@@ -183,11 +183,9 @@ func (a *API) patchAgent(ctx context.Context, in *patchAgentRequest) (*agentAnsw
 		return nil, err
 	}
 	b := in.Body
-	var connection *string
-	if b.Connection != nil {
-		if err := json.Unmarshal(b.Connection, &connection); err != nil {
-			return nil, invalid(models.FieldError{Loc: []any{"body", "connection"}, Msg: "must be the id of a connection, or null", Type: "type"})
-		}
+	connection, err := idOrNull(b.Connection)
+	if err != nil {
+		return nil, err
 	}
 	change := func(agent *models.Agent) {
 		if b.Name != nil {
@@ -196,11 +194,8 @@ func (a *API) patchAgent(ctx context.Context, in *patchAgentRequest) (*agentAnsw
 		if b.Kind != nil {
 			agent.Kind = *b.Kind
 		}
-		if b.Connection != nil {
-			agent.Connection = ""
-			if connection != nil {
-				agent.Connection = *connection
-			}
+		if connection != nil {
+			agent.Connection = *connection
 		}
 		for _, f := range []struct{ to, from *json.RawMessage }{
 			{&agent.Config, &b.Config}, {&agent.InputSchema, &b.InputSchema}, {&agent.OutputSchema, &b.OutputSchema},

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/10ex/flows/connections"
 	"github.com/10ex/flows/connectors"
@@ -170,9 +172,11 @@ func (a *API) testConnection(ctx context.Context, in *ConnectionPath) (*testConn
 	return out, nil
 }
 
-// openFor opens the connection that a trial names; it is nil where none is named. One
-// that is not there or of another connector is the request's fault.
-func (a *API) openFor(ctx context.Context, id, connector string) (*connectors.Connection, error) {
+// openFor opens the connection that a trial names, or else the one that its connector
+// was registered with; it is nil where there is none. One that is named, and is not there
+// or goes with another connector, is the request's fault.
+func (a *API) openFor(ctx context.Context, named string, spec connectors.Spec) (*connectors.Connection, error) {
+	id := cmp.Or(named, spec.Account)
 	if id == "" {
 		return nil, nil //nolint:nilnil // many actions need none
 	}
@@ -181,12 +185,28 @@ func (a *API) openFor(ctx context.Context, id, connector string) (*connectors.Co
 	}
 	c, err := a.connections.Open(ctx, workspace(ctx), id)
 	switch {
-	case err != nil && connectors.AsError(err).Code == connections.CodeGone:
+	case err != nil && named != "" && connectors.AsError(err).Code == connections.CodeGone:
 		return nil, wrong("there is no such connection")
 	case err != nil:
 		return nil, err
-	case connector != "" && c.Connector != connector:
+	case !slices.Contains(spec.Accounts(), c.Connector):
 		return nil, wrong("is of connector " + c.Connector)
 	}
 	return c, nil
+}
+
+// idOrNull reads a member that holds the id of a connection, or null for none; nil where
+// it is not there.
+func idOrNull(raw json.RawMessage) (*string, error) {
+	if raw == nil {
+		return nil, nil //nolint:nilnil // it stays as it is
+	}
+	var id *string
+	if err := json.Unmarshal(raw, &id); err != nil {
+		return nil, invalid(models.FieldError{Loc: []any{"body", "connection"}, Msg: "must be the id of a connection, or null", Type: "type"})
+	}
+	if id == nil {
+		id = new(string)
+	}
+	return id, nil
 }

@@ -30,10 +30,12 @@ type Connector struct {
 	Actions     []connectors.Action               `json:"actions" nullable:"true" doc:"Null in a list, for a connector that is registered. Without schemas where they would be too much: then each action has its own address"`
 	ActionCount int                               `json:"action_count"`
 	Connection  orNull[connectors.ConnectionSpec] `json:"connection" doc:"What a connection of it takes; null for one that takes none, and in a list for one that is registered"`
-	Config      json.RawMessage                   `json:"config" doc:"What it was registered with; null if it is built in"`
-	Version     int                               `json:"version" doc:"Counts the changes of a registered one; 0 if it is built in"`
-	CreatedAt   orNull[stamp]                     `json:"created_at" doc:"Null if it is built in"`
-	UpdatedAt   orNull[stamp]                     `json:"updated_at" doc:"Null if it is built in"`
+	// ConnectionID stands beside Connection, which tells what there may be.
+	ConnectionID *string         `json:"connection_id" doc:"Id of the connection that is used where a step names none, or null"`
+	Config       json.RawMessage `json:"config" doc:"What it was registered with; null if it is built in"`
+	Version      int             `json:"version" doc:"Counts the changes of a registered one; 0 if it is built in"`
+	CreatedAt    orNull[stamp]   `json:"created_at" doc:"Null if it is built in"`
+	UpdatedAt    orNull[stamp]   `json:"updated_at" doc:"Null if it is built in"`
 }
 
 func showBuiltIn(s connectors.Spec) Connector {
@@ -46,7 +48,7 @@ func showBuiltIn(s connectors.Spec) Connector {
 func showRegistered(c *models.Connector) Connector {
 	return Connector{
 		Slug: c.Slug, Name: c.Name, Description: c.Description, Kind: string(c.Kind), ActionCount: c.ActionCount,
-		Config: c.Config, Version: c.Version, CreatedAt: maybe(new(stamp(c.CreatedAt))), UpdatedAt: maybe(new(stamp(c.UpdatedAt))),
+		ConnectionID: unlessEmpty(c.Connection), Config: c.Config, Version: c.Version, CreatedAt: maybe(new(stamp(c.CreatedAt))), UpdatedAt: maybe(new(stamp(c.UpdatedAt))),
 	}
 }
 
@@ -209,7 +211,6 @@ type Source struct {
 	Server      *string         `json:"server,omitempty" minLength:"1" maxLength:"2048" doc:"openapi: where requests go, instead of the servers of the document"`
 	URL         *string         `json:"url,omitempty" minLength:"1" maxLength:"2048" doc:"mcp: the address of the server"`
 	Command     []string        `json:"command,omitempty" minItems:"1" maxItems:"50" doc:"mcp: the program of a server on standard streams, with its arguments; only where a setting allows it"`
-	Connection  string          `json:"connection,omitempty" doc:"A connection of the same kind or of this connector, to ask for the description with"`
 }
 
 // config is what of a source is kept.
@@ -268,6 +269,7 @@ type createConnectorRequest struct {
 		Name        *string `json:"name,omitempty" minLength:"1" pattern:"^$|\\S" maxLength:"200" doc:"As the description has it if not given"`
 		Description *string `json:"description,omitempty" maxLength:"1000" doc:"As the description has it if not given"`
 		Kind        string  `json:"kind" enum:"openapi,mcp"`
+		Connection  string  `json:"connection,omitempty" doc:"Id of a connection of the connector that its kind is called after: to ask for the description with, now and later, and for steps that name none"`
 		Source
 	}
 }
@@ -301,8 +303,9 @@ func (a *API) createConnector(ctx context.Context, in *createConnectorRequest) (
 type patchConnectorRequest struct {
 	ConnectorPath
 	Body struct {
-		Name        *string `json:"name,omitempty" minLength:"1" pattern:"^$|\\S" maxLength:"200"`
-		Description *string `json:"description,omitempty" maxLength:"1000"`
+		Name        *string         `json:"name,omitempty" minLength:"1" pattern:"^$|\\S" maxLength:"200"`
+		Description *string         `json:"description,omitempty" maxLength:"1000"`
+		Connection  json.RawMessage `json:"connection,omitempty" doc:"Id of a connection of this connector or of the one that its kind is called after, for steps that name none; null takes it away"`
 		Source
 	}
 }
@@ -316,22 +319,26 @@ func (a *API) patchConnector(ctx context.Context, in *patchConnectorRequest) (*c
 	if err := b.of(row.Kind); err != nil {
 		return nil, err
 	}
+	connection, err := idOrNull(b.Connection)
+	if err != nil {
+		return nil, err
+	}
 	return a.updateConnector(ctx, in.Slug, registered.Change{
-		Name: b.Name, Description: b.Description, Config: b.config(), Document: b.document(), Connection: b.Connection,
+		Name: b.Name, Description: b.Description, Config: b.config(), Document: b.document(), Connection: connection,
 	})
 }
 
 type refreshConnectorRequest struct {
 	ConnectorPath
 	Body *struct {
-		Connection string `json:"connection,omitempty" doc:"A connection to ask with"`
+		Connection string `json:"connection,omitempty" doc:"Id of a connection to ask with this once, instead of the one it was registered with"`
 	}
 }
 
 func (a *API) refreshConnector(ctx context.Context, in *refreshConnectorRequest) (*connectorAnswer, error) {
 	ch := registered.Change{Refresh: true}
 	if in.Body != nil {
-		ch.Connection = in.Body.Connection
+		ch.AskWith = in.Body.Connection
 	}
 	return a.updateConnector(ctx, in.Slug, ch)
 }
@@ -355,7 +362,7 @@ type testActionRequest struct {
 	ActionPath
 	Body *struct {
 		Input      json.RawMessage `json:"input,omitempty"`
-		Connection string          `json:"connection,omitempty" doc:"Id of a connection of the connector"`
+		Connection string          `json:"connection,omitempty" doc:"Id of a connection of the connector; the one it was registered with if not given"`
 	}
 }
 
@@ -367,18 +374,25 @@ func (a *API) testAction(ctx context.Context, in *testActionRequest) (*testAnswe
 	case !ok:
 		return nil, models.ErrNotFound
 	}
+	c, ok, err := a.connectors.Find(ctx, string(workspace(ctx)), in.Slug)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok: // it was deleted meanwhile
+		return nil, models.ErrNotFound
+	}
 	req := a.testCall(ctx)
 	req.Action = in.Action
+	named := ""
+	if in.Body != nil {
+		req.Input, named = in.Body.Input, in.Body.Connection
+	}
 	var guard connectors.Guard
 	began := time.Now()
-	if in.Body != nil {
-		req.Input = in.Body.Input
-		var err error
-		if req.Connection, err = a.openFor(ctx, in.Body.Connection, in.Slug); err != nil {
-			return untested(err, time.Since(began))
-		}
-		guard.Watch(req.Connection)
+	if req.Connection, err = a.openFor(ctx, named, c.Spec()); err != nil {
+		return untested(err, time.Since(began))
 	}
+	guard.Watch(req.Connection)
 	resp, err := a.connectors.Do(ctx, in.Slug, req)
 	resp, err = guard.Outcome(resp, err, a.cfg.MaxOutput)
 	return tested(resp, err, time.Since(began)), nil

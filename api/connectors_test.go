@@ -19,6 +19,7 @@ import (
 
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/connectorstest"
+	"github.com/10ex/flows/internal/ids"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store/storetest"
 )
@@ -263,15 +264,16 @@ func TestAServerBecomesAConnector(t *testing.T) {
 		got := b.call(t, "POST", "/connectors", fmt.Sprintf(`{"slug":"greeter","kind":"mcp","url":%q}`, peer.URL))
 		require.Equal(t, 422, got.status, got.body)
 		require.Contains(t, got.body, "401")
-		ask := func(connector string) string {
-			got := b.call(t, "POST", "/connections", fmt.Sprintf(`{"connector":"%[1]s","name":"for %[1]s","config":{"auth":{"type":"bearer"},"base_url":%[2]q},"secrets":{"token":"s3cret-token"}}`, connector, peer.URL))
+		ask := func(connector, address string) string {
+			got := b.call(t, "POST", "/connections", fmt.Sprintf(`{"connector":"%[1]s","name":"for %[1]s","config":{"auth":{"type":"bearer"},"%[2]s":%[3]q},"secrets":{"token":"s3cret-token"}}`, connector, address, peer.URL))
 			require.Equal(t, 201, got.status, got.body)
 			return got.str(t, "id")
 		}
-		got = b.call(t, "POST", "/connectors", fmt.Sprintf(`{"slug":"greeter","kind":"mcp","url":%q,"connection":%q}`, peer.URL, ask("http")))
+		got = b.call(t, "POST", "/connectors", fmt.Sprintf(`{"slug":"greeter","kind":"mcp","url":%q,"connection":%q}`, peer.URL, ask("mcp", "url")))
 		require.Equal(t, 201, got.status, got.body)
 		require.Equal(t, "Greeter", got.str(t, "name"))
-		conn := ask("greeter")
+		require.Contains(t, b.call(t, "POST", "/connectors/greeter/actions/greet/test", `{"input":{"name":"Ann"}}`).body, `"text":"Hi Ann"`, "it was registered with a connection")
+		conn := ask("greeter", "base_url")
 		got = b.call(t, "POST", "/connectors/greeter/actions/greet/test", fmt.Sprintf(`{"input":{"name":"Ann"},"connection":%q}`, conn))
 		require.Contains(t, got.body, `"text":"Hi Ann"`)
 		got = b.call(t, "POST", "/connections/"+conn+"/test", "")
@@ -299,4 +301,63 @@ func TestTheHeaderOfADocumentIsThatOfItsConnections(t *testing.T) {
 	got = b.call(t, "POST", "/connectors/pets/actions/get_pet/test", fmt.Sprintf(`{"input":{"id":1},"connection":%q}`, got.str(t, "id")))
 	require.Contains(t, got.body, `"status":"completed"`)
 	require.Equal(t, "s3cret-value", peer.Received()[0].Header.Get("X-Pet-Key"))
+}
+
+func TestAConnectionIsRememberedWithItsConnector(t *testing.T) {
+	t.Parallel()
+	each(t, options{}, func(t *testing.T, b *bundle) {
+		const secret = "s3cret-of-pets"
+		peer := connectorstest.NewPeer(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			switch {
+			case r.Header.Get("Authorization") != "Bearer "+secret:
+				w.WriteHeader(http.StatusUnauthorized)
+			case r.URL.Path == "/openapi.json":
+				_, _ = io.WriteString(w, petDocument)
+			default:
+				_, _ = io.WriteString(w, "null")
+			}
+		})
+		connect := func(connector, config string) string {
+			got := b.call(t, "POST", "/connections", fmt.Sprintf(`{"connector":%q,"name":%q,"config":%s,"secrets":{"token":%q}}`, connector, ids.New("c"), config, secret))
+			require.Equal(t, 201, got.status, got.body)
+			return got.str(t, "id")
+		}
+		first := connect("openapi", `{"document_url":"`+peer.URL+`/openapi.json","auth":{"type":"bearer"}}`)
+		other := connect("http", `{"base_url":"`+peer.URL+`","auth":{"type":"bearer"}}`)
+		register := func(connection string) answer {
+			return b.call(t, "POST", "/connectors", fmt.Sprintf(`{"slug":"pets","kind":"openapi","document_url":%q,"connection":%q}`, peer.URL+"/openapi.json", connection))
+		}
+		for _, id := range []string{other, ids.New("conn"), "x"} {
+			got := register(id)
+			require.Equal(t, 422, got.status, got.body)
+			require.Equal(t, []any{"body", "connection"}, got.get(t, "errors.0.loc"))
+		}
+		got := register(first)
+		require.Equal(t, 201, got.status, got.body)
+		require.Equal(t, first, got.str(t, "connection_id"))
+		require.Equal(t, "completed", b.call(t, "POST", "/connectors/pets/actions/get_pet/test", `{"input":{"id":7}}`).str(t, "status"))
+		require.Equal(t, 200, b.call(t, "POST", "/connectors/pets/refresh", "").status)
+
+		own := connect("pets", `{"auth":{"type":"bearer"}}`)
+		graph := func(connection string) answer {
+			return b.call(t, "POST", "/workflows/validate", fmt.Sprintf(`{"graph":{"steps":[{"id":"a","type":"connector","connector":"pets","action":"get_pet","input":{"id":1}%s}]}}`, connection))
+		}
+		for connection, valid := range map[string]bool{"": true, first: true, own: true, other: false} {
+			named := ""
+			if connection != "" {
+				named = `,"connection":"` + connection + `"`
+			}
+			require.Equal(t, valid, graph(named).get(t, "valid"), connection)
+		}
+		got = b.call(t, "PATCH", "/connectors/pets", `{"connection":"`+own+`"}`)
+		require.Equal(t, own, got.str(t, "connection_id"))
+		require.Equal(t, 422, b.call(t, "PATCH", "/connectors/pets", `{"connection":"`+other+`"}`).status)
+		require.Equal(t, 422, b.call(t, "PATCH", "/connectors/pets", `{"connection":7}`).status)
+		require.Equal(t, own, b.call(t, "PATCH", "/connectors/pets", `{"name":"Animals"}`).str(t, "connection_id"), "what is not given stays")
+		require.Equal(t, own, b.call(t, "POST", "/connectors/pets/refresh", `{"connection":"`+first+`"}`).str(t, "connection_id"), "it was named for once")
+		require.Nil(t, b.call(t, "PATCH", "/connectors/pets", `{"connection":null}`).get(t, "connection_id"))
+		require.Equal(t, "http_401", b.call(t, "POST", "/connectors/pets/actions/get_pet/test", `{"input":{"id":7}}`).get(t, "error.code"))
+		require.Equal(t, 422, b.call(t, "POST", "/connectors/pets/refresh", "").status)
+	})
 }

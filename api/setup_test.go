@@ -99,11 +99,12 @@ func setup(t testing.TB, s *store.Store, o options) *bundle {
 	t.Cleanup(b.client.CloseIdleConnections)
 	guarded, err := egress.New(egress.Config{AllowPrivate: true})
 	require.NoError(t, err)
-	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(guarded),
+	documents, servers := openapi.NewKind(guarded), mcp.NewKind(guarded)
+	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(guarded), openapi.NewDirect(documents), mcp.NewDirect(servers),
 		llm.NewOpenAIConnector(guarded, nil), llm.NewAnthropicConnector(guarded, nil))
 	require.NoError(t, err)
 	own, err := registered.New(registered.Deps{Store: s, BuiltIn: registry, Kinds: map[models.ConnectorKind]connectors.Kind{
-		models.ConnectorOpenAPI: openapi.NewKind(guarded), models.ConnectorMCP: mcp.NewKind(guarded),
+		models.ConnectorOpenAPI: documents, models.ConnectorMCP: servers,
 	}, Open: func(ctx context.Context, ws models.WorkspaceID, id string) (*connectors.Connection, error) {
 		return b.connections.Open(ctx, ws, id)
 	}})

@@ -40,9 +40,9 @@ func (noDeliveries) Knows(_ context.Context, _, connector string, actions []stri
 	return connector == "core", slices.DeleteFunc(slices.Clone(actions), func(a string) bool { return a == "set" }), nil
 }
 
-// TakesConnection says no.
-func (noDeliveries) TakesConnection(context.Context, string, string) (takes, required bool, err error) {
-	return false, false, nil
+// TakesConnections says no.
+func (noDeliveries) TakesConnections(context.Context, string, string) (of []string, required bool, err error) {
+	return nil, false, nil
 }
 
 func eachCalendar(t *testing.T, test func(t *testing.T, c *calendar)) {

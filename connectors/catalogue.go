@@ -96,15 +96,15 @@ func (c *Catalogue) Knows(ctx context.Context, workspace, slug string, actions [
 	return true, missing, nil
 }
 
-// TakesConnection tells whether actions of a connector work with a connection, and
-// whether none works without.
-func (c *Catalogue) TakesConnection(ctx context.Context, workspace, slug string) (takes, required bool, err error) {
+// TakesConnections lists the connectors whose connections actions of a connector work
+// with, and tells whether none works where a step names no connection.
+func (c *Catalogue) TakesConnections(ctx context.Context, workspace, slug string) (of []string, required bool, err error) {
 	found, ok, err := c.Find(ctx, workspace, slug)
 	if !ok {
-		return false, false, err
+		return nil, false, err
 	}
-	spec := found.Spec().Connection
-	return spec != nil, spec != nil && spec.Required, nil
+	spec := found.Spec()
+	return spec.Accounts(), spec.Connection != nil && spec.Connection.Required && spec.Account == "", nil
 }
 
 // ValidateInput returns a permanent *Error naming each field in which input does not

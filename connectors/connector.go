@@ -23,6 +23,25 @@ type Spec struct {
 	Actions     []Action `json:"actions"`
 	// Connection is nil where actions need no account at the other side.
 	Connection *ConnectionSpec `json:"connection,omitempty"`
+	// Kind is the slug of what a registered connector was made of; empty for one that is
+	// built in.
+	Kind string `json:"-"`
+	// Account is the id of the connection with which actions are done that name none;
+	// empty where there is no such connection.
+	Account string `json:"-"`
+}
+
+// Accounts lists the connectors whose connections go with this one; none where it takes
+// no connection. Those of its kind do: such a connection, too, says itself which hosts
+// may hear its secrets.
+func (s Spec) Accounts() []string {
+	switch {
+	case s.Connection == nil:
+		return nil
+	case s.Kind == "":
+		return []string{s.Slug}
+	}
+	return []string{s.Slug, s.Kind}
 }
 
 // Tester is a connector that can try a connection with a light read. The error is

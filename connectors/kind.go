@@ -38,8 +38,11 @@ type Compiled struct {
 // Stored is a registered connector as it is kept.
 type Stored struct {
 	Slug, Name, Description string
-	Config                  json.RawMessage
-	Data                    []byte
+	// Kind is the slug of the kind, and Account the id of the connection that is used
+	// where a step names none; it may be empty.
+	Kind, Account string
+	Config        json.RawMessage
+	Data          []byte
 }
 
 // RegistrationError says what is wrong with a registration.

@@ -49,9 +49,9 @@ func (nobody) Knows(context.Context, string, string, []string) (known bool, miss
 	return false, nil, nil
 }
 
-// TakesConnection says no.
-func (nobody) TakesConnection(context.Context, string, string) (takes, required bool, err error) {
-	return false, false, nil
+// TakesConnections says no.
+func (nobody) TakesConnections(context.Context, string, string) (of []string, required bool, err error) {
+	return nil, false, nil
 }
 
 // openAPI gives the document that the API serves.

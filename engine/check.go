@@ -88,8 +88,10 @@ type offer struct {
 	asked   []string
 	known   bool
 	missing []string
-	// takes and required are about connections.
-	takes, required bool
+	// takes lists the connectors whose connections it works with; required says that it
+	// does not work where a step names none.
+	takes    []string
+	required bool
 }
 
 // offered asks once for each connector of a graph.
@@ -110,7 +112,7 @@ func (e *Engine) offered(ctx context.Context, ws models.WorkspaceID, g *models.G
 		if o.known, o.missing, err = e.deps.Catalogue.Knows(ctx, string(ws), slug, o.asked); err != nil {
 			return nil, err
 		}
-		if o.takes, o.required, err = e.deps.Catalogue.TakesConnection(ctx, string(ws), slug); err != nil {
+		if o.takes, o.required, err = e.deps.Catalogue.TakesConnections(ctx, string(ws), slug); err != nil {
 			return nil, err
 		}
 		found[slug] = o
@@ -143,11 +145,11 @@ func connectionFault(s models.GraphStep, o offer, connectors map[models.Connecti
 		return &models.FieldError{Msg: fmt.Sprintf("is required: connector %q works with a connection only", s.Connector), Type: "missing"}
 	case s.Connection == "":
 		return nil
-	case !o.takes:
+	case len(o.takes) == 0:
 		return &models.FieldError{Msg: fmt.Sprintf("connector %q takes no connection", s.Connector), Type: "invalid"}
 	case !known:
 		return &models.FieldError{Msg: fmt.Sprintf("there is no connection %q in this workspace", s.Connection), Type: "unknown"}
-	case of != s.Connector:
+	case !slices.Contains(o.takes, of):
 		return &models.FieldError{Msg: fmt.Sprintf("is of connector %q, and the step of %q", of, s.Connector), Type: "invalid"}
 	}
 	return nil

@@ -38,9 +38,9 @@ type Catalogue interface {
 	// Knows tells whether there is a connector, and which of the actions it does not
 	// have. An error says that it cannot be told now.
 	Knows(ctx context.Context, workspace, connector string, actions []string) (known bool, missing []string, err error)
-	// TakesConnection tells whether actions of the connector work with a connection,
-	// and whether none works without.
-	TakesConnection(ctx context.Context, workspace, connector string) (takes, required bool, err error)
+	// TakesConnections lists the connectors whose connections actions of the connector
+	// work with, and tells whether none works where a step names no connection.
+	TakesConnections(ctx context.Context, workspace, connector string) (of []string, required bool, err error)
 }
 
 // Delivery is one hint that something can be done.

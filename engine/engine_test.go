@@ -65,9 +65,9 @@ func (catalogue) Knows(_ context.Context, _, connector string, actions []string)
 	return connector == "core", slices.DeleteFunc(slices.Clone(actions), func(a string) bool { return a == "set" || a == "fail" }), nil
 }
 
-// TakesConnection says no.
-func (catalogue) TakesConnection(context.Context, string, string) (takes, required bool, err error) {
-	return false, false, nil
+// TakesConnections says no.
+func (catalogue) TakesConnections(context.Context, string, string) (of []string, required bool, err error) {
+	return nil, false, nil
 }
 
 func each(t *testing.T, test func(t *testing.T, b *bundle)) {

@@ -31,6 +31,8 @@ type Connector struct {
 	Name        string          `bun:"name"`
 	Description string          `bun:"description"`
 	Config      json.RawMessage `bun:"config,type:json"`
+	// Connection is the id of the one that is used where none is named; empty: none.
+	Connection string `bun:"connection"`
 	// Version counts the changes, so that a copy in memory is known to be old.
 	Version int `bun:"version"`
 	// ActionCount is how many actions it has.

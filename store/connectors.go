@@ -103,7 +103,7 @@ func (t *Tenant) UpdateConnector(ctx context.Context, c *models.Connector, now t
 		}
 		c.WorkspaceID, c.Version, c.UpdatedAt = t.ws, c.Version+1, now
 		_, err = tx.NewUpdate().Model(c).WherePK().
-			Column("name", "description", "config", "version", "action_count", "compiled", "updated_at").Exec(ctx)
+			Column("name", "description", "config", "connection", "version", "action_count", "compiled", "updated_at").Exec(ctx)
 		return err
 	})
 	if errors.Is(err, models.ErrConflict) {

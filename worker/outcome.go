@@ -1,12 +1,14 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/10ex/flows/agents"
@@ -118,8 +120,11 @@ func (w *Worker) callConnector(ctx context.Context, work *engine.Work, req conne
 	}); err != nil {
 		return connectors.Response{}, err
 	}
+	if found == nil { // it is gone
+		return w.deps.Connectors.Do(ctx, work.Step.Connector, req)
+	}
 	var err error
-	if req.Connection, err = w.connection(ctx, work, guard); err != nil {
+	if req.Connection, err = w.connection(ctx, work, found.Spec(), guard); err != nil {
 		return connectors.Response{}, err
 	}
 	host := ""
@@ -133,10 +138,11 @@ func (w *Worker) callConnector(ctx context.Context, work *engine.Work, req conne
 	})
 }
 
-// connection opens the connection that a step names, of its own workspace and its own
-// connector, and has guard watch its secrets. It is nil where the step names none.
-func (w *Worker) connection(ctx context.Context, work *engine.Work, guard *connectors.Guard) (*connectors.Connection, error) {
-	id := work.Step.Connection
+// connection opens the connection that a step names, or else the one that its connector
+// was registered with: of its own workspace, and one that goes with the connector. It
+// has guard watch its secrets. It is nil where there is none.
+func (w *Worker) connection(ctx context.Context, work *engine.Work, spec connectors.Spec, guard *connectors.Guard) (*connectors.Connection, error) {
+	id := cmp.Or(work.Step.Connection, spec.Account)
 	if id == "" {
 		return nil, nil //nolint:nilnil // many steps need none
 	}
@@ -152,7 +158,7 @@ func (w *Worker) connection(ctx context.Context, work *engine.Work, guard *conne
 		return nil, err
 	}
 	guard.Watch(c)
-	if c.Connector != work.Step.Connector {
+	if !slices.Contains(spec.Accounts(), c.Connector) {
 		return nil, connectors.Permanent(codeWrongConnector, "connection %s is of connector %q, and the step of %q", id, c.Connector, work.Step.Connector)
 	}
 	return c, nil

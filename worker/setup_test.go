@@ -204,7 +204,10 @@ type testConnector struct {
 }
 
 func (c *testConnector) Spec() connectors.Spec {
-	spec := connectors.Spec{Slug: "test", Name: "Test", Description: "For tests."}
+	spec := connectors.Spec{
+		Slug: "test", Name: "Test", Description: "For tests.",
+		Connection: &connectors.ConnectionSpec{Auth: []connectors.AuthType{connectors.AuthBearer, connectors.AuthNone}},
+	}
 	for _, name := range []string{"echo", "block", "panic", "fail", "effect", "keyed"} {
 		spec.Actions = append(spec.Actions, connectors.Action{
 			Name: name, Description: name, Input: json.RawMessage(`{}`), Output: json.RawMessage(`{}`), Idempotent: name == "keyed",

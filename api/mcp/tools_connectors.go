@@ -42,7 +42,7 @@ var connectorTools = []tool{
 			body("kind", "What it is made of."),
 			body("name", "What people call it; as the description has it if not given."),
 			body("description", "What it is for; as the description has it if not given."),
-			body("connection", "Id of a connection (conn_…) to ask for the description with, where that needs one."),
+			body("connection", "Id of a connection (conn_…) of connector openapi or mcp, as kind says: to ask for the description with, now and later, and for steps that name none."),
 			once,
 		}, source...),
 	},
@@ -52,13 +52,16 @@ var connectorTools = []tool{
 		arguments: append([]argument{
 			connectorSlug,
 			body("name", "What people call it."), body("description", "What it is for."),
-			body("connection", "Id of a connection (conn_…) to ask for the description with."),
+			{
+				name: "connection", to: place{"body", "connection"}, does: "Id of the connection (conn_…) to use where a step names none; null takes it away.",
+				instead: map[string]any{"type": []string{"string", "null"}},
+			},
 		}, source...),
 	},
 	{
 		name: "refresh_connector", operation: "refresh-connector", title: "Read a registered connector's description again", effect: sets,
 		does:      "Asks the document_url or the MCP server of a registered connector again for what there is, and takes over what is new.",
-		arguments: []argument{connectorSlug, body("connection", "Id of a connection (conn_…) to ask with."), once},
+		arguments: []argument{connectorSlug, body("connection", "Id of a connection (conn_…) to ask with this once; the one it was registered with if not given."), once},
 	},
 	{
 		name: "delete_connector", operation: "delete-connector", title: "Delete a registered connector", effect: ends,
@@ -71,7 +74,7 @@ var connectorTools = []tool{
 		arguments: []argument{
 			connectorSlug, actionName,
 			object(body("input", "What the action takes: an object that fits its input schema.")),
-			body("connection", "Id of the connection (conn_…) to act with, from list_connections; where the action needs one."),
+			body("connection", "Id of the connection (conn_…) to act with, from list_connections; the one that the connector was registered with if not given."),
 			once,
 		},
 	},

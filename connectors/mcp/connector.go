@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
-	"sync"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -13,11 +12,9 @@ import (
 
 // connector is a registered server.
 type connector struct {
-	kind   *Kind
-	data   kept
-	spec   connectors.Spec
-	byName map[string]int // tools, by name and by what the server calls them
-	inputs sync.Map       // of *connectors.Schema, by place in data.Tools
+	*connectors.Described
+	kind *Kind
+	data kept
 }
 
 var (
@@ -26,23 +23,17 @@ var (
 )
 
 func newConnector(k *Kind, stored connectors.Stored, data kept) *connector {
-	c := &connector{kind: k, data: data, byName: make(map[string]int, 2*len(data.Tools))}
-	c.spec = connectors.Spec{
-		Slug: stored.Slug, Name: stored.Name, Description: stored.Description, Actions: make([]connectors.Action, len(data.Tools)),
+	actions, theirs := make([]connectors.Action, len(data.Tools)), make([]string, len(data.Tools))
+	for i, t := range data.Tools {
+		actions[i] = connectors.Action{Name: t.Name, Description: t.Description, Idempotent: t.Idempotent, NoEffect: t.NoEffect}
+		theirs[i] = t.Tool
 	}
+	var connection *connectors.ConnectionSpec // a program gets none
 	if data.Target.URL != "" {
-		c.spec.Connection = &connectors.ConnectionSpec{Auth: auths, BaseURL: data.Target.URL, Hosts: []string{strings.ToLower(hostOf(data.Target.URL))}}
+		connection = &connectors.ConnectionSpec{Auth: auths, BaseURL: data.Target.URL, Hosts: []string{strings.ToLower(hostOf(data.Target.URL))}}
 	}
-	for i, t := range data.Tools {
-		c.spec.Actions[i] = connectors.Action{Name: t.Name, Description: t.Description, Idempotent: t.Idempotent, NoEffect: t.NoEffect}
-		c.byName[t.Name] = i
-	}
-	for i, t := range data.Tools {
-		if _, taken := c.byName[t.Tool]; !taken {
-			c.byName[t.Tool] = i
-		}
-	}
-	return c
+	schemas := func(i int) (input, output json.RawMessage) { return data.Tools[i].Input, data.Tools[i].Output }
+	return &connector{connectors.Describe(stored, connection, actions, theirs, schemas), k, data}
 }
 
 // auths are the ways to prove who one is that servers of MCP know.
@@ -50,46 +41,11 @@ var auths = []connectors.AuthType{
 	connectors.AuthBearer, connectors.AuthOAuth2, connectors.AuthHeader, connectors.AuthBasic, connectors.AuthQuery, connectors.AuthNone,
 }
 
-// Spec describes the connector, without the schemas of its actions.
-func (c *connector) Spec() connectors.Spec { return c.spec }
-
-// Action finds an action by its name, or by what the server calls the tool.
-func (c *connector) Action(name string) (connectors.Action, bool) {
-	i, ok := c.byName[name]
-	if !ok {
-		return connectors.Action{}, false
-	}
-	a := c.spec.Actions[i]
-	a.Input, a.Output = c.data.Tools[i].Input, c.data.Tools[i].Output
-	return a, true
-}
-
-// CheckInput returns a permanent *Error naming each field in which input does not fit.
-func (c *connector) CheckInput(action string, input json.RawMessage) error {
-	i, ok := c.byName[action]
-	if !ok {
-		return c.unknown(action)
-	}
-	schema, ok := c.inputs.Load(i)
-	if !ok {
-		compiled, err := connectors.CompileForeignSchema(c.data.Tools[i].Input)
-		if err != nil {
-			return err
-		}
-		schema, _ = c.inputs.LoadOrStore(i, compiled)
-	}
-	return schema.(*connectors.Schema).CheckInput(input) //nolint:forcetypeassert // nothing else is put there
-}
-
-func (c *connector) unknown(action string) error {
-	return connectors.Permanent(connectors.CodeUnknownAction, "connector %q has no action %q", c.spec.Slug, action)
-}
-
 // Do calls a tool.
 func (c *connector) Do(ctx context.Context, r connectors.Request) (connectors.Response, error) {
-	i, ok := c.byName[r.Action]
-	if !ok {
-		return connectors.Response{}, c.unknown(r.Action)
+	i, err := c.Place(r.Action)
+	if err != nil {
+		return connectors.Response{}, err
 	}
 	t := c.data.Tools[i]
 	if err := r.Begin(ctx); err != nil {

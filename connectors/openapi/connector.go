@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/10ex/flows/connectors"
 	httpconnector "github.com/10ex/flows/connectors/http"
@@ -16,33 +15,23 @@ import (
 
 // connector is a registered document.
 type connector struct {
+	*connectors.Described
 	client *egress.Client
 	doc    *compiled
-	spec   connectors.Spec
-	byName map[string]int // operations, by name and by operationId
-	inputs sync.Map       // of *connectors.Schema, by place in doc.Operations
 }
 
 var _ connectors.Registered = (*connector)(nil)
 
 func newConnector(client *egress.Client, stored connectors.Stored, doc *compiled) *connector {
-	c := &connector{client: client, doc: doc, byName: make(map[string]int, 2*len(doc.Operations))}
-	c.spec = connectors.Spec{
-		Slug: stored.Slug, Name: stored.Name, Description: stored.Description,
-		Actions: make([]connectors.Action, len(doc.Operations)), Connection: connection(doc),
-	}
+	actions, ids := make([]connectors.Action, len(doc.Operations)), make([]string, len(doc.Operations))
 	for i := range doc.Operations {
-		c.spec.Actions[i] = summary(&doc.Operations[i])
-		c.byName[doc.Operations[i].Name] = i
+		actions[i], ids[i] = summary(&doc.Operations[i]), doc.Operations[i].ID
 	}
-	for i := range doc.Operations {
-		if id := doc.Operations[i].ID; id != "" {
-			if _, taken := c.byName[id]; !taken {
-				c.byName[id] = i
-			}
-		}
+	schemas := func(i int) (input, output json.RawMessage) {
+		op := &doc.Operations[i]
+		return doc.Defs.Bundle(op.Input, connectors.MaxSchema), doc.Defs.Bundle(op.Output, connectors.MaxSchema)
 	}
-	return c
+	return &connector{connectors.Describe(stored, connection(doc), actions, ids, schemas), client, doc}
 }
 
 // connection tells which accounts go with a document.
@@ -90,48 +79,11 @@ func summary(op *operation) connectors.Action {
 	}
 }
 
-// Spec describes the connector, without the schemas of its actions.
-func (c *connector) Spec() connectors.Spec { return c.spec }
-
-// Action finds an action by its name, or by the operationId of the document.
-func (c *connector) Action(name string) (connectors.Action, bool) {
-	i, ok := c.byName[name]
-	if !ok {
-		return connectors.Action{}, false
-	}
-	op := &c.doc.Operations[i]
-	a := summary(op)
-	a.Input = c.doc.Defs.Bundle(op.Input, connectors.MaxSchema)
-	a.Output = c.doc.Defs.Bundle(op.Output, connectors.MaxSchema)
-	return a, true
-}
-
-// CheckInput returns a permanent *Error naming each field in which input does not fit.
-func (c *connector) CheckInput(action string, input json.RawMessage) error {
-	i, ok := c.byName[action]
-	if !ok {
-		return c.unknown(action)
-	}
-	schema, ok := c.inputs.Load(i)
-	if !ok {
-		compiled, err := connectors.CompileForeignSchema(c.doc.Defs.Bundle(c.doc.Operations[i].Input, connectors.MaxSchema))
-		if err != nil {
-			return err
-		}
-		schema, _ = c.inputs.LoadOrStore(i, compiled)
-	}
-	return schema.(*connectors.Schema).CheckInput(input) //nolint:forcetypeassert // nothing else is put there
-}
-
-func (c *connector) unknown(action string) error {
-	return connectors.Permanent(connectors.CodeUnknownAction, "connector %q has no action %q", c.spec.Slug, action)
-}
-
 // Do sends the request of an operation.
 func (c *connector) Do(ctx context.Context, r connectors.Request) (connectors.Response, error) {
-	i, ok := c.byName[r.Action]
-	if !ok {
-		return connectors.Response{}, c.unknown(r.Action)
+	i, err := c.Place(r.Action)
+	if err != nil {
+		return connectors.Response{}, err
 	}
 	op := &c.doc.Operations[i]
 	req, err := op.request(ctx, c.server(op, r.Connection), r.Input)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/10ex/flows/connectors"
-	"github.com/10ex/flows/internal/egress"
 )
 
 // Direct is the connector that calls an operation of any document, whose address its
@@ -91,11 +90,7 @@ func (d *Direct) open(ctx context.Context, c *connectors.Connection) (connectors
 	if err != nil {
 		return nil, err
 	}
-	reader := c
-	if u, err := egress.ParseURL(cfg.DocumentURL); err != nil || !c.Allows(u) {
-		reader = nil // a document elsewhere is public, or is not got
-	}
-	made, err := d.kind.Compile(ctx, connectors.Registration{Slug: "openapi", Config: config, Connection: reader})
+	made, err := d.kind.Compile(ctx, connectors.Registration{Slug: "openapi", Config: config, Connection: c})
 	if refused, ok := err.(*connectors.RegistrationError); ok { //nolint:errorlint // it is ours and not wrapped
 		return nil, connectors.Permanent(connectors.CodeBadResponse, "%s", refused.Message)
 	}

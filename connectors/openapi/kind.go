@@ -92,7 +92,7 @@ func fetch(ctx context.Context, client *egress.Client, address string, conn *con
 		return nil, connectors.Refuse("document_url", "is not an address")
 	}
 	req.Header.Set("Accept", "application/json, application/yaml, text/yaml, */*;q=0.5")
-	if conn != nil {
+	if conn != nil && conn.Allows(u) { // a document elsewhere is public, or is not got
 		if err := conn.Authorize(req); err != nil {
 			return nil, err
 		}

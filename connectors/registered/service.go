@@ -89,7 +89,8 @@ func (s *Service) open(row *models.Connector) (connectors.Registered, error) {
 		return nil, connectors.Permanent(connectors.CodeUnknownConnector, "connectors of kind %s are not available here", row.Kind)
 	}
 	opened, err := kind.Open(connectors.Stored{
-		Slug: row.Slug, Name: row.Name, Description: row.Description, Config: row.Config, Data: row.Compiled,
+		Slug: row.Slug, Name: row.Name, Description: row.Description, Kind: string(row.Kind), Account: row.Connection,
+		Config: row.Config, Data: row.Compiled,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connector %s: %w", row.Slug, err)
@@ -108,7 +109,8 @@ type Registration struct {
 	Config map[string]any
 	// Document is the description, where it is given.
 	Document []byte
-	// Connection is used to ask for the description; empty for none.
+	// Connection is used to ask for the description, and remembered for steps and for the
+	// next time; empty for none.
 	Connection string
 }
 
@@ -132,8 +134,12 @@ func (s *Service) Create(ctx context.Context, ws models.WorkspaceID, r Registrat
 		return nil, err
 	}
 	now := s.deps.Clock.Now()
-	row := &models.Connector{ID: r.ID, Slug: r.Slug, Kind: r.Kind, CreatedAt: now, UpdatedAt: now}
-	if err := s.compile(ctx, ws, row, r); err != nil {
+	row := &models.Connector{ID: r.ID, Slug: r.Slug, Kind: r.Kind, Connection: r.Connection, CreatedAt: now, UpdatedAt: now}
+	asking, err := s.account(ctx, ws, row, r.Connection)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.compile(ctx, row, r, asking); err != nil {
 		return nil, err
 	}
 	return row, t.CreateConnector(ctx, row)
@@ -148,8 +154,11 @@ type Change struct {
 	// Document is a new description.
 	Document []byte
 	// Refresh asks for the description again, also if nothing has changed.
-	Refresh    bool
-	Connection string
+	Refresh bool
+	// Connection is the one to remember; empty: none any more.
+	Connection *string
+	// AskWith is a connection to ask with this once, instead of the one remembered.
+	AskWith string
 }
 
 // Update changes a connector. The description is read again where something says so.
@@ -165,7 +174,17 @@ func (s *Service) Update(ctx context.Context, ws models.WorkspaceID, slug string
 	if ch.Description != nil {
 		row.Description = *ch.Description
 	}
-	if ch.Refresh || len(ch.Document) > 0 || len(ch.Config) > 0 {
+	if ch.Connection != nil {
+		row.Connection = *ch.Connection
+	}
+	again := ch.Refresh || len(ch.Document) > 0 || len(ch.Config) > 0
+	var asking *connectors.Connection
+	if again || ch.Connection != nil { // one that is to be remembered has to be good
+		if asking, err = s.account(ctx, ws, row, cmp.Or(ch.AskWith, row.Connection)); err != nil {
+			return nil, err
+		}
+	}
+	if again {
 		config := map[string]any{}
 		if err := json.Unmarshal(row.Config, &config); err != nil {
 			return nil, fmt.Errorf("connector %s: its config cannot be read: %w", slug, err)
@@ -178,18 +197,38 @@ func (s *Service) Update(ctx context.Context, ws models.WorkspaceID, slug string
 			config[name] = v
 		}
 		name, description := row.Name, row.Description
-		again := Registration{
-			Slug: slug, Kind: row.Kind, Name: &name, Description: &description, Config: config, Document: ch.Document, Connection: ch.Connection,
-		}
-		if err := s.compile(ctx, ws, row, again); err != nil {
+		r := Registration{Slug: slug, Kind: row.Kind, Name: &name, Description: &description, Config: config, Document: ch.Document}
+		if err := s.compile(ctx, row, r, asking); err != nil {
 			return nil, err
 		}
 	}
 	return row, t.UpdateConnector(ctx, row, s.deps.Clock.Now())
 }
 
-// compile has the kind read a registration, and puts what came of it into row.
-func (s *Service) compile(ctx context.Context, ws models.WorkspaceID, row *models.Connector, r Registration) error {
+// account opens a connection that goes with a connector; nil for none.
+func (s *Service) account(ctx context.Context, ws models.WorkspaceID, row *models.Connector, id string) (*connectors.Connection, error) {
+	switch {
+	case id == "":
+		return nil, nil //nolint:nilnil // many need none
+	case s.deps.Open == nil:
+		return nil, invalid("connection", "cannot be used here")
+	}
+	c, err := s.deps.Open(ctx, ws, id)
+	if unusable, ok := errors.AsType[*connectors.Error](err); ok {
+		return nil, invalid("connection", unusable.Message)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.Connector != row.Slug && c.Connector != string(row.Kind) {
+		return nil, invalid("connection", fmt.Sprintf("is of connector %s, not of %s or %s", c.Connector, row.Slug, row.Kind))
+	}
+	return c, nil
+}
+
+// compile has the kind read a registration, and puts what came of it into row. The
+// description is asked for with a connection, which may be nil.
+func (s *Service) compile(ctx context.Context, row *models.Connector, r Registration, asking *connectors.Connection) error {
 	kind, ok := s.deps.Kinds[r.Kind]
 	if !ok {
 		return invalid("kind", fmt.Sprintf("connectors of kind %q are not available here", r.Kind))
@@ -201,21 +240,9 @@ func (s *Service) compile(ctx context.Context, ws models.WorkspaceID, row *model
 	if err != nil {
 		return err
 	}
-	given := connectors.Registration{Slug: r.Slug, Config: config, Document: r.Document}
-	if r.Connection != "" {
-		if s.deps.Open == nil {
-			return invalid("connection", "cannot be used here")
-		}
-		if given.Connection, err = s.deps.Open(ctx, ws, r.Connection); err != nil {
-			if unusable, ok := errors.AsType[*connectors.Error](err); ok {
-				return invalid("connection", unusable.Message)
-			}
-			return err
-		}
-	}
-	made, err := kind.Compile(ctx, given)
+	made, err := kind.Compile(ctx, connectors.Registration{Slug: r.Slug, Config: config, Document: r.Document, Connection: asking})
 	if err != nil {
-		return refusal(err, sourceOf(r), given.Connection)
+		return refusal(err, sourceOf(r), asking)
 	}
 	row.Config, row.Compiled, row.ActionCount = config, made.Data, made.Actions
 	row.Name, row.Description = cmp.Or(made.Name, r.Slug), made.Description

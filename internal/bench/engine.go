@@ -52,9 +52,9 @@ func (anyAction) Knows(context.Context, string, string, []string) (known bool, m
 	return true, nil, nil
 }
 
-// TakesConnection says no.
-func (anyAction) TakesConnection(context.Context, string, string) (takes, required bool, err error) {
-	return false, false, nil
+// TakesConnections says no.
+func (anyAction) TakesConnections(context.Context, string, string) (of []string, required bool, err error) {
+	return nil, false, nil
 }
 
 // engineAlone runs graphs of several lengths through the engine and the database
