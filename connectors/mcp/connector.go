@@ -56,7 +56,7 @@ func (c *connector) Do(ctx context.Context, r connectors.Request) (connectors.Re
 
 // TestConnection asks the server for its tools.
 func (c *connector) TestConnection(ctx context.Context, conn *connectors.Connection) error {
-	return c.kind.session(ctx, c.data.Target, conn, "", func(ctx context.Context, s *sdk.ClientSession) error {
+	return c.kind.session(ctx, c.data.Target, conn, "", func(ctx context.Context, s visit) error {
 		_, err := s.ListTools(ctx, nil)
 		return err
 	})
@@ -69,7 +69,7 @@ func (k *Kind) call(ctx context.Context, t target, conn *connectors.Connection, 
 	if len(input) == 0 {
 		input = json.RawMessage("{}")
 	}
-	err := k.session(ctx, t, conn, key, func(ctx context.Context, s *sdk.ClientSession) error {
+	err := k.session(ctx, t, conn, key, func(ctx context.Context, s visit) error {
 		result, err := s.CallTool(ctx, &sdk.CallToolParams{Name: name, Arguments: input})
 		if err != nil {
 			return err
@@ -81,7 +81,7 @@ func (k *Kind) call(ctx context.Context, t target, conn *connectors.Connection, 
 			}
 			return connectors.Permanent(codeTool, "%s", message)
 		}
-		out.Output, err = outputOf(result)
+		out.Output, err = outputOf(result, s.wire.structured())
 		return err
 	})
 	if err != nil {
@@ -90,16 +90,19 @@ func (k *Kind) call(ctx context.Context, t target, conn *connectors.Connection, 
 	return out, nil
 }
 
-func outputOf(result *sdk.CallToolResult) (json.RawMessage, error) {
-	content := result.Content
+func outputOf(result *sdk.CallToolResult, exact json.RawMessage) (json.RawMessage, error) {
+	content, structured := result.Content, result.StructuredContent
 	if content == nil {
 		content = []sdk.Content{}
+	}
+	if structured != nil && exact != nil {
+		structured = exact
 	}
 	return json.Marshal(struct {
 		Content    []sdk.Content `json:"content"`
 		Structured any           `json:"structured"`
 		IsError    bool          `json:"is_error"`
-	}{content, result.StructuredContent, false})
+	}{content, structured, false})
 }
 
 // textOf is what a tool says in words.

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"github.com/10ex/flows/connectors"
 )
 
@@ -99,7 +97,7 @@ func (d Direct) list(ctx context.Context, t target, r connectors.Request) (conne
 	out := struct {
 		Tools []shown `json:"tools"`
 	}{[]shown{}}
-	err := d.kind.session(ctx, t, r.Connection, r.IdempotencyKey, func(ctx context.Context, s *sdk.ClientSession) error {
+	err := d.kind.session(ctx, t, r.Connection, r.IdempotencyKey, func(ctx context.Context, s visit) error {
 		tools, err := list(ctx, s)
 		for _, tool := range tools {
 			out.Tools = append(out.Tools, shown{tool.Tool, tool.Description, tool.Input})
@@ -122,7 +120,7 @@ func (d Direct) TestConnection(ctx context.Context, c *connectors.Connection) er
 	if err != nil {
 		return err
 	}
-	return d.kind.session(ctx, t, c, "", func(ctx context.Context, s *sdk.ClientSession) error {
+	return d.kind.session(ctx, t, c, "", func(ctx context.Context, s visit) error {
 		_, err := s.ListTools(ctx, nil)
 		return err
 	})

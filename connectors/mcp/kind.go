@@ -67,7 +67,7 @@ func (k *Kind) Compile(ctx context.Context, r connectors.Registration) (connecto
 		return out, connectors.Refuse("connection", "a server on standard streams takes none")
 	}
 	data := kept{Target: t}
-	err = k.session(ctx, t, r.Connection, "", func(ctx context.Context, s *sdk.ClientSession) error {
+	err = k.session(ctx, t, r.Connection, "", func(ctx context.Context, s visit) error {
 		if about := s.InitializeResult(); about != nil {
 			if about.ServerInfo != nil {
 				out.Name = clip(cmp.Or(about.ServerInfo.Title, about.ServerInfo.Name), 200)
@@ -114,7 +114,7 @@ func (k *Kind) target(config json.RawMessage) (target, error) {
 }
 
 // list reads all tools, page by page.
-func list(ctx context.Context, s *sdk.ClientSession) ([]tool, error) {
+func list(ctx context.Context, s visit) ([]tool, error) {
 	var all []*sdk.Tool
 	for params := (&sdk.ListToolsParams{}); ; {
 		page, err := s.ListTools(ctx, params)

@@ -24,7 +24,15 @@ import (
 	"github.com/10ex/flows/internal/egress"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(programVariable) != "" {
+		if err := exactServer().Run(context.Background(), &sdk.StdioTransport{}); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func kind(t *testing.T, cfg egress.Config) *Kind {
 	t.Helper()

@@ -33,8 +33,14 @@ const (
 
 const maxRedirects = 3
 
+// visit is a session with a server, and what came over the wire of it.
+type visit struct {
+	*sdk.ClientSession
+	wire *wire
+}
+
 // session runs use in a session with a server, which ends with it.
-func (k *Kind) session(ctx context.Context, t target, conn *connectors.Connection, key string, use func(context.Context, *sdk.ClientSession) error) error {
+func (k *Kind) session(ctx context.Context, t target, conn *connectors.Connection, key string, use func(context.Context, visit) error) error {
 	var (
 		transport sdk.Transport
 		d         = &door{client: k.client, conn: conn, key: key}
@@ -43,7 +49,7 @@ func (k *Kind) session(ctx context.Context, t target, conn *connectors.Connectio
 	case len(t.Command) > 0 && !k.stdio:
 		return connectors.Permanent(connectors.CodeBlocked, "servers on standard streams are not allowed here")
 	case len(t.Command) > 0:
-		transport = k.program(ctx, t.Command)
+		transport = heardProgram{k.program(ctx, t.Command), &d.wire}
 	default:
 		transport = &sdk.StreamableClientTransport{
 			Endpoint: t.URL, HTTPClient: &http.Client{Transport: d, CheckRedirect: stay},
@@ -56,7 +62,7 @@ func (k *Kind) session(ctx context.Context, t target, conn *connectors.Connectio
 		return d.explain(ctx, err)
 	}
 	defer func() { _ = s.Close() }() // the server hears that nobody comes back
-	if err := use(ctx, s); err != nil {
+	if err := use(ctx, visit{s, &d.wire}); err != nil {
 		return d.explain(ctx, err)
 	}
 	return nil
@@ -87,6 +93,7 @@ type door struct {
 	client *egress.Client
 	conn   *connectors.Connection
 	key    string
+	wire   wire
 
 	mu     sync.Mutex
 	failed error
@@ -119,8 +126,11 @@ func (d *door) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Body = io.NopCloser(bytes.NewReader(start))
 		d.note(connectors.HTTPError(resp))
 		resp.Body = io.NopCloser(bytes.NewReader(start))
-	} else {
-		d.note(nil)
+		return resp, nil
+	}
+	d.note(nil)
+	if req.Method == http.MethodPost {
+		resp.Body = d.wire.hear(resp.Body)
 	}
 	return resp, nil
 }
