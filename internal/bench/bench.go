@@ -24,7 +24,7 @@ type row struct{ scenario, figure, value string }
 
 func (b *bench) wanted(scenario string) bool { return len(b.only) == 0 || b.only[scenario] }
 
-func (b *bench) add(scenario, figure, format string, args ...any) {
+func (b *bench) addf(scenario, figure, format string, args ...any) {
 	r := row{scenario, figure, fmt.Sprintf(format, args...)}
 	b.rows = append(b.rows, r)
 	fmt.Fprintf(os.Stderr, "%s: %s %s\n", r.scenario, r.figure, r.value)

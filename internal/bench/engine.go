@@ -28,21 +28,29 @@ func (q channelQueue) Enqueue(_ context.Context, ds []engine.Delivery) {
 }
 
 // endings lets a client wait for the end of its run.
-type endings struct{ runs sync.Map }
+type endings struct {
+	mu   sync.Mutex
+	runs map[models.RunID]chan struct{}
+}
+
+func newEndings() *endings { return &endings{runs: map[models.RunID]chan struct{}{}} }
 
 func (e *endings) Notify(_ context.Context, notices []engine.Notice) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, n := range notices {
-		if n.Ended {
-			if ch, ok := e.runs.LoadAndDelete(n.Run); ok {
-				close(ch.(chan struct{}))
-			}
+		if ch, ok := e.runs[n.Run]; ok && n.Ended {
+			close(ch)
+			delete(e.runs, n.Run)
 		}
 	}
 }
 
 func (e *endings) expect(run models.RunID) <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	ch := make(chan struct{})
-	e.runs.Store(run, ch)
+	e.runs[run] = ch
 	return ch
 }
 
@@ -77,7 +85,7 @@ func (b *bench) engineAlone(ctx context.Context) error {
 		return err
 	}
 	for _, c := range []struct{ steps, runs int }{{3, 1600}, {10, 640}, {100, 64}, {1000, 32}, {10, 640}} {
-		q, ends := make(channelQueue, 1_000_000), &endings{}
+		q, ends := make(channelQueue, 1_000_000), newEndings()
 		eng, err := engine.New(engine.Deps{
 			Store: st, Clock: clock.System{}, Enqueuer: q, Notifier: ends, Catalogue: anyAction{},
 		}, engine.Config{})
@@ -97,8 +105,8 @@ func (b *bench) engineAlone(ctx context.Context) error {
 		took := time.Since(began)
 		steps := float64(runs * c.steps)
 		name := fmt.Sprintf("engine, %d runs of %d steps", runs, c.steps)
-		b.add(name, "steps/s", "%.0f", steps/took.Seconds())
-		b.add(name, "postgres CPU ms/step", "%.3f", float64((b.servers.postgresCPU()-cpu).Microseconds())/1000/steps)
+		b.addf(name, "steps/s", "%.0f", steps/took.Seconds())
+		b.addf(name, "postgres CPU ms/step", "%.3f", float64((b.servers.postgresCPU()-cpu).Microseconds())/1000/steps)
 		if err := eng.Close(ctx); err != nil {
 			return err
 		}

@@ -17,6 +17,13 @@ import (
 )
 
 func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
 	only := flag.String("only", "", "comma-separated scenarios to run: engine, served; empty: all")
 	scale := flag.Float64("scale", 1, "multiplies the amount of work of every scenario")
 	profile := flag.String("cpuprofile", "", "file to write a CPU profile of this process to, for -only engine")
@@ -24,22 +31,20 @@ func main() {
 	if *profile != "" {
 		f, err := os.Create(*profile)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
+			return err
 		}
-		_ = pprof.StartCPUProfile(f)
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
 		defer pprof.StopCPUProfile()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	b := &bench{scale: *scale, only: map[string]bool{}}
-	for _, s := range strings.Split(*only, ",") {
+	for s := range strings.SplitSeq(*only, ",") {
 		if s != "" {
 			b.only[s] = true
 		}
 	}
-	if err := b.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	return b.run(ctx)
 }

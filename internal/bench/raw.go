@@ -74,7 +74,7 @@ func (b *bench) raw(ctx context.Context) error {
 	}
 	rate := float64(n) / time.Since(began).Seconds()
 	b.rawRates = append(b.rawRates, rate)
-	b.add("raw asynq, 4 servers", "tasks/s", "%.0f", rate)
+	b.addf("raw asynq, 4 servers", "tasks/s", "%.0f", rate)
 	return nil
 }
 

@@ -48,7 +48,7 @@ func (b *bench) startProduct(ctx context.Context) (p *product, err error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, err := freeAddr()
+	addr, err := freeAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -80,11 +80,11 @@ func (b *bench) startProduct(ctx context.Context) (p *product, err error) {
 	}
 	p.key = key.Key
 	for _, role := range []string{"api", "worker", "scheduler"} {
-		cmd := exec.Command(bin, role)
+		cmd := exec.CommandContext(context.WithoutCancel(ctx), bin, role) // stop ends it, and lets it finish
 		cmd.Env, cmd.Stderr = env, os.Stderr
 		at := addr
 		if role != "api" { // health and metrics of its own
-			if at, err = freeAddr(); err != nil {
+			if at, err = freeAddr(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -99,8 +99,8 @@ func (b *bench) startProduct(ctx context.Context) (p *product, err error) {
 }
 
 // freeAddr finds a port that is free now.
-func freeAddr() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddr(ctx context.Context) (string, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
@@ -114,7 +114,7 @@ func (p *product) statements() (sum float64) {
 		if err != nil {
 			continue
 		}
-		for _, line := range strings.Split(string(raw), "\n") {
+		for line := range strings.SplitSeq(string(raw), "\n") {
 			if v, ok := strings.CutPrefix(line, "flows_database_statements_total "); ok {
 				n, _ := strconv.ParseFloat(v, 64)
 				sum += n
@@ -165,7 +165,7 @@ func (p *product) memory() (each string, all int64) {
 	var parts []string
 	for _, c := range p.processes {
 		raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", c.Process.Pid))
-		for _, line := range strings.Split(string(raw), "\n") {
+		for line := range strings.SplitSeq(string(raw), "\n") {
 			if f := strings.Fields(line); len(f) >= 2 && f[0] == "Pss:" {
 				kib, _ := strconv.ParseInt(f[1], 10, 64)
 				parts, all = append(parts, strconv.FormatInt(kib>>10, 10)), all+kib<<10
@@ -249,7 +249,7 @@ func percentile(sorted []time.Duration, p float64) time.Duration {
 
 func (b *bench) latencies(scenario, figure string, l []time.Duration) {
 	ms := func(p float64) float64 { return float64(percentile(l, p).Microseconds()) / 1000 }
-	b.add(scenario, figure+", ms p50/p95/p99", "%.1f / %.1f / %.1f", ms(0.5), ms(0.95), ms(0.99))
+	b.addf(scenario, figure+", ms p50/p95/p99", "%.1f / %.1f / %.1f", ms(0.5), ms(0.95), ms(0.99))
 }
 
 // scenario is a workload. In a burst clients trigger runs and do not wait for
@@ -302,13 +302,13 @@ func (b *bench) served(ctx context.Context) error {
 		}
 	}
 	each, all := p.memory()
-	b.add("memory", "api / worker / scheduler, MiB", "%s", each)
-	b.add("memory", "together, MiB", "%d", all>>20)
+	b.addf("memory", "api / worker / scheduler, MiB", "%s", each)
+	b.addf("memory", "together, MiB", "%d", all>>20)
 	if err := b.raw(ctx); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(figures)) {
-		b.add("ratio to raw", name, "%.2f", figures[name]/b.rawRate())
+		b.addf("ratio to raw", name, "%.2f", figures[name]/b.rawRate())
 	}
 	return nil
 }
@@ -329,7 +329,7 @@ func (b *bench) scenario(ctx context.Context, p *product, s scenario, figures ma
 		if took, accepted, err = p.burst(ctx, wf, runs, s.clients); err != nil {
 			return "", err
 		}
-		b.add(s.name, "runs accepted/s", "%.0f", float64(runs)/accepted.Seconds())
+		b.addf(s.name, "runs accepted/s", "%.0f", float64(runs)/accepted.Seconds())
 	} else {
 		var lat []time.Duration
 		if took, lat, err = p.load(ctx, wf, runs, s.clients); err != nil {
@@ -340,9 +340,9 @@ func (b *bench) scenario(ctx context.Context, p *product, s scenario, figures ma
 	steps := float64(runs * len(s.graph.Steps))
 	if s.clients > 1 {
 		figures[s.name] = steps / took.Seconds()
-		b.add(s.name, "steps/s", "%.0f", figures[s.name])
-		b.add(s.name, "statements/step", "%.2f", (p.statements()-asked)/steps)
-		b.add(s.name, "CPU ms/step", "%s", p.usage(b.servers).perStep(cpu, steps))
+		b.addf(s.name, "steps/s", "%.0f", figures[s.name])
+		b.addf(s.name, "statements/step", "%.2f", (p.statements()-asked)/steps)
+		b.addf(s.name, "CPU ms/step", "%s", p.usage(b.servers).perStep(cpu, steps))
 	}
 	if s.graph.Edges[0].To == s.graph.Steps[1].ID { // one after the other
 		dispatch, hop, err := p.hops(ctx, wf)
