@@ -132,7 +132,10 @@ func (p *platformRun) output() json.RawMessage {
 
 func (p *platformRun) reason() string {
 	var text string
-	var object struct{ Message, Detail string }
+	var object struct {
+		Message string `json:"message"`
+		Detail  string `json:"detail"`
+	}
 	switch {
 	case json.Unmarshal(p.Error, &text) == nil && text != "":
 	case json.Unmarshal(p.Error, &object) == nil && object.Message != "":

@@ -77,8 +77,7 @@ func heldUntil(ctx context.Context, now time.Time) time.Time {
 
 // refusedBy puts the error of a budget that has no room into that of an action.
 func refusedBy(err error) error {
-	var full *models.BudgetError
-	if errors.As(err, &full) {
+	if full, ok := errors.AsType[*models.BudgetError](err); ok {
 		return connectors.Permanent(codeBudgetExceeded, "%s", full.Error())
 	}
 	return err

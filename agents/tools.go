@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -238,9 +239,7 @@ func ofObjects(typ json.RawMessage) bool {
 // fill takes from the agent's input what the entry says.
 func (t *tool) fill(input json.RawMessage) error {
 	t.fixed = map[string]json.RawMessage{}
-	for field, value := range t.cfg.Input {
-		t.fixed[field] = value
-	}
+	maps.Copy(t.fixed, t.cfg.Input)
 	for field, path := range t.cfg.FromInput {
 		value := input
 		for name := range strings.SplitSeq(path, ".") {
@@ -279,9 +278,7 @@ func (t *tool) input(arguments string) (json.RawMessage, error) {
 			return nil, connectors.Permanent(connectors.CodeInputInvalid, "%s: is not a known field", field)
 		}
 	}
-	for field, value := range t.fixed {
-		fields[field] = value
-	}
+	maps.Copy(fields, t.fixed)
 	return json.Marshal(fields)
 }
 
@@ -309,7 +306,7 @@ func (t *tool) checkHost(input json.RawMessage) error {
 		URL string `json:"url"`
 	}
 	if json.Unmarshal(input, &in) != nil {
-		return nil // which the schema finds
+		return nil //nolint:nilerr // which the schema finds
 	}
 	u, err := egress.ParseURL(in.URL)
 	if err != nil && t.connection != nil && strings.HasPrefix(in.URL, "/") {

@@ -144,7 +144,7 @@ func (a *API) putBudgets(ctx context.Context, in *putBudgetsRequest) (*budgetsAn
 	}
 	for _, id := range slices.Sorted(maps.Keys(in.Body.Workflows)) {
 		b := in.Body.Workflows[id]
-		err := error(models.ErrNotFound)
+		err := models.ErrNotFound
 		if models.ValidID(models.WorkflowPrefix, id) {
 			_, err = t.Workflow(ctx, models.WorkflowID(id))
 		}

@@ -18,7 +18,7 @@ type eventBody struct {
 	ID         string          `json:"id,omitempty" doc:"The sender's id for it: the same id from the same source again has no second effect"`
 	Type       string          `json:"type" doc:"What happened, such as lead.created"`
 	Source     string          `json:"source,omitempty" doc:"Where: crm, connector or any word; crm if there is a company_id, else api"`
-	OccurredAt time.Time       `json:"occurred_at,omitempty" doc:"Now if not given"`
+	OccurredAt time.Time       `json:"occurred_at,omitzero" doc:"Now if not given"`
 	Data       json.RawMessage `json:"data" doc:"Whatever there is to know about it"`
 	CompanyID  string          `json:"company_id,omitempty" maxLength:"255" doc:"Of a 10ex event. The workspace is the key's, whatever stands here"`
 	Timestamp  json.RawMessage `json:"timestamp,omitempty" doc:"Of a 10ex event; not used"`

@@ -13,8 +13,8 @@ import (
 
 type settingsShape struct {
 	Timeout     string           `json:"timeout,omitempty" doc:"A duration: a run that takes longer from when it begins fails with code run_timeout"`
-	Concurrency concurrencyShape `json:"concurrency,omitempty" doc:"How many runs of a key are active at once"`
-	Debounce    debounceShape    `json:"debounce,omitempty" doc:"Makes one run of starts that follow each other closely"`
+	Concurrency concurrencyShape `json:"concurrency,omitzero" doc:"How many runs of a key are active at once"`
+	Debounce    debounceShape    `json:"debounce,omitzero" doc:"Makes one run of starts that follow each other closely"`
 	Priority    string           `json:"priority,omitempty" enum:"low,normal,high" doc:"Whose steps go first where there are more than workers; normal if not given"`
 }
 

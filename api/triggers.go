@@ -248,11 +248,11 @@ type patchTriggerRequest struct {
 	TriggerPath
 	Body struct {
 		Name      *string               `json:"name,omitempty" minLength:"1" pattern:"^$|\\S" maxLength:"200"`
-		Source    change[string]        `json:"source,omitempty"`
+		Source    change[string]        `json:"source,omitzero"`
 		EventType *string               `json:"event_type,omitempty"`
-		Filter    change[string]        `json:"filter,omitempty"`
+		Filter    change[string]        `json:"filter,omitzero"`
 		Payload   json.RawMessage       `json:"payload,omitempty" doc:"Null: the event's data"`
-		Dedupe    change[triggerDedupe] `json:"dedupe,omitempty"`
+		Dedupe    change[triggerDedupe] `json:"dedupe,omitzero"`
 		Cron      *string               `json:"cron,omitempty"`
 		Timezone  *string               `json:"timezone,omitempty"`
 		Missed    *string               `json:"missed,omitempty" enum:"skip,latest,all"`

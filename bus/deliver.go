@@ -161,8 +161,7 @@ func (b *Bus) ClaimDelivery(ctx context.Context, ws models.WorkspaceID, trigger 
 		s.event, err = t.Event(ctx, d.EventID)
 	}
 	if isNotFound(err) {
-		_, err := b.record(ctx, s, attempt{failed: reasonNoEvent})
-		return nil, &now, err // and at once to the next one
+		return nil, &now, b.record(ctx, s, attempt{failed: reasonNoEvent}) // and at once to the next one
 	}
 	if err != nil {
 		return nil, nil, err
@@ -206,13 +205,12 @@ func (b *Bus) Deliver(ctx context.Context, s *Sending) (Outcome, error) {
 	if ctx.Err() != nil && !got.answered() {
 		return out, b.store.For(s.trigger.WorkspaceID).ReleaseDelivery(recording, s.delivery, b.now())
 	}
-	_, err := b.record(recording, s, got)
-	return out, err
+	return out, b.record(recording, s, got)
 }
 
-// record keeps what came of an attempt and sees to the next one. It tells whether the
-// delivery was still this process's.
-func (b *Bus) record(ctx context.Context, s *Sending, got attempt) (held bool, err error) {
+// record keeps what came of an attempt and sees to the next one, if the delivery is
+// still this process's.
+func (b *Bus) record(ctx context.Context, s *Sending, got attempt) error {
 	now := b.now()
 	d := *s.delivery
 	d.LastCode, d.LastError, d.AttendAt, d.FinishedAt = got.code, got.failed, nil, &now
@@ -229,11 +227,11 @@ func (b *Bus) record(ctx context.Context, s *Sending, got attempt) (held bool, e
 			disable = reasonAnswered410
 		}
 	}
-	held, err = b.store.For(d.WorkspaceID).FinishDelivery(ctx, &d, &models.DeliveryAttempt{
+	held, err := b.store.For(d.WorkspaceID).FinishDelivery(ctx, &d, &models.DeliveryAttempt{
 		Code: got.code, Error: got.failed, Snippet: got.snippet, DurationMS: int(got.took.Milliseconds()), At: now,
 	}, disable)
 	if err != nil || !held {
-		return held, err
+		return err
 	}
 	d.Attempts++
 	if disable != "" {
@@ -242,7 +240,7 @@ func (b *Bus) record(ctx context.Context, s *Sending, got attempt) (held bool, e
 	if d.AttendAt != nil {
 		b.deps.Jobs.EnqueueJobs(ctx, []tasks.Job{deliverJob(&d, *d.AttendAt)})
 	}
-	return true, nil
+	return nil
 }
 
 // maxAsked bounds how long an address may ask us to wait.

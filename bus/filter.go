@@ -185,7 +185,7 @@ func (c *condition) dedupeKey(ctx context.Context, vars expression.Vars) (key, r
 	default:
 		raw, err := json.Marshal(v)
 		if err != nil {
-			return "", "the dedupe key is no value that can be compared", nil
+			return "", "the dedupe key is no value that can be compared", nil //nolint:nilerr // which is the reason
 		}
 		key = string(raw)
 	}
@@ -212,8 +212,7 @@ func (c *condition) input(ctx context.Context, vars expression.Vars, e *models.E
 }
 
 func evalText(err error) string {
-	var e *expression.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*expression.Error](err); ok {
 		return fmt.Sprintf("%s (line %d, column %d)", e.Message, e.Line, e.Column)
 	}
 	return err.Error()

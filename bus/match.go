@@ -252,12 +252,12 @@ func (m *matching) weigh(ctx context.Context, c *candidate) error {
 	var err error
 	if c.when, err = m.bus.compiled.get(c.trigger); err != nil {
 		c.ignore("the trigger cannot be read: " + err.Error())
-		return nil
+		return nil //nolint:nilerr // it is told as the reason
 	}
 	vars, err := c.occasion.scope(c.trigger)
 	if err != nil {
 		c.ignore("the event's data cannot be read: " + err.Error())
-		return nil
+		return nil //nolint:nilerr // as above
 	}
 	ok, reason, err := c.when.admits(ctx, vars)
 	if ok {

@@ -119,11 +119,12 @@ func checkListening(trg *models.Trigger) (errs []models.FieldError) {
 
 // nameFor is what a trigger is called that nobody gave a name.
 func nameFor(trg *models.Trigger) string {
-	switch {
-	case trg.Type == models.TriggerOnSchedule:
+	switch trg.Type {
+	case models.TriggerOnSchedule:
 		return "At " + trg.Cron
-	case trg.Type == models.TriggerOnWebhook:
+	case models.TriggerOnWebhook:
 		return "Webhook"
+	case models.TriggerOnEvent:
 	}
 	return "On " + trg.EventType
 }

@@ -380,8 +380,8 @@ func covers(pin, host string) bool {
 	if port != pinPort {
 		return false
 	}
-	below, any := strings.CutPrefix(pinName, "*")
-	if !any {
+	below, wild := strings.CutPrefix(pinName, "*")
+	if !wild {
 		return pinName == name
 	}
 	return strings.HasSuffix(strings.TrimPrefix(name, "*"), below) && name != pinName[2:]

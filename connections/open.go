@@ -31,7 +31,7 @@ func (s *Service) Open(ctx context.Context, ws models.WorkspaceID, id string) (*
 }
 
 func (s *Service) find(ctx context.Context, ws models.WorkspaceID, id string) (*models.Connection, error) {
-	err := error(models.ErrNotFound)
+	err := models.ErrNotFound
 	var row *models.Connection
 	if models.ValidID(models.ConnectionPrefix, id) {
 		row, err = s.store.For(ws).Connection(ctx, models.ConnectionID(id))

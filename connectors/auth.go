@@ -96,14 +96,14 @@ func (a Auth) apply(req *http.Request, secrets map[string]string) error {
 		}
 		req.Header.Set(a.Name, a.Prefix+secret)
 	case AuthQuery:
-		rest := ""
+		var query strings.Builder
 		for pair := range strings.SplitSeq(req.URL.RawQuery, "&") {
 			name, _, _ := strings.Cut(pair, "=")
 			if decoded, err := url.QueryUnescape(name); pair != "" && (err != nil || decoded != a.Name) {
-				rest += pair + "&" // as it was written, and all but one of the same name
+				query.WriteString(pair + "&") // as it was written, and all but one of the same name
 			}
 		}
-		req.URL.RawQuery = rest + url.QueryEscape(a.Name) + "=" + url.QueryEscape(secret)
+		req.URL.RawQuery = query.String() + url.QueryEscape(a.Name) + "=" + url.QueryEscape(secret)
 	case AuthNone:
 	}
 	return nil

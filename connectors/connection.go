@@ -70,7 +70,7 @@ const CodeNoConnection = "no_connection"
 
 // Connection is a workspace's account at the other side, with its secrets open.
 // Pass it down, never keep it.
-type Connection struct {
+type Connection struct { //nolint:recvcheck // it hides itself in logs as a value, too
 	ID        string
 	Connector string
 	Config    json.RawMessage

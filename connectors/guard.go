@@ -2,6 +2,7 @@ package connectors
 
 import (
 	"encoding/json"
+	"slices"
 	"sync"
 )
 
@@ -27,7 +28,7 @@ func (g *Guard) Watch(c *Connection) {
 func (g *Guard) watched() []*Redactor {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.redactors[:len(g.redactors):len(g.redactors)]
+	return slices.Clip(g.redactors)
 }
 
 // Text gives s without secrets.

@@ -155,7 +155,7 @@ func tokenEnd(v []byte, i int) int {
 		}
 		return len(v)
 	}
-	for i < len(v) && !bytes.ContainsRune([]byte(" \t\r\n\",:[]{}"), rune(v[i])) {
+	for i < len(v) && !strings.ContainsRune(" \t\r\n\",:[]{}", rune(v[i])) {
 		i++
 	}
 	return max(i, start+1)
@@ -442,7 +442,7 @@ func quoted(s string, escapeHTML bool) string {
 	var out strings.Builder
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(escapeHTML)
-	if enc.Encode(s) != nil {
+	if err := enc.Encode(s); err != nil {
 		return s
 	}
 	text := strings.TrimSuffix(out.String(), "\n")

@@ -323,7 +323,7 @@ func (e *Engine) Finish(ctx context.Context, req FinishRequest) (next *Work, err
 		return nil, ErrLeaseLost
 	}
 	if len(o.plans) < 2 {
-		return nil, nil
+		return nil, nil //nolint:nilnil // nothing was claimed beside it
 	}
 	return e.work(ctx, o.run, o.plans[1].claimed)
 }

@@ -124,7 +124,7 @@ func (w *walk) read(k stepKey) (*models.Step, error) {
 		return row, nil
 	}
 	if w.snap.complete {
-		return nil, nil
+		return nil, nil //nolint:nilnil // there is no such row
 	}
 	w.need.steps[k] = true
 	return nil, errNeed
@@ -550,7 +550,7 @@ func (w *walk) runOutput() (*models.StepError, error) {
 			return &models.StepError{Code: codeExpression, Message: "output: " + expressionText(err)}, nil
 		}
 		w.run().Output = out
-		return nil, nil
+		return nil, nil //nolint:nilnil // there was no failure
 	}
 	outputs := map[string]json.RawMessage{}
 	missing := false
@@ -570,7 +570,7 @@ func (w *walk) runOutput() (*models.StepError, error) {
 		return nil, errNeed
 	}
 	w.run().Output = mustJSON(outputs)
-	return nil, nil
+	return nil, nil //nolint:nilnil // as above
 }
 
 // codeExpression is the code of steps that failed because an expression did.

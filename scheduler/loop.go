@@ -43,9 +43,9 @@ func (l *loop) run(ctx context.Context, chore func(context.Context) error) {
 			return
 		}
 		if l.failing = err != nil; l.failing {
-			l.log.WarnContext(ctx, l.failed, obs.Err(err))
+			l.log.WarnContext(ctx, l.failed, obs.Err(err)) //nolint:sloglint // the chore's own, and constant
 			return
 		}
-		l.log.InfoContext(ctx, l.mended)
+		l.log.InfoContext(ctx, l.mended) //nolint:sloglint // as above
 	})
 }

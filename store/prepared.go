@@ -25,9 +25,8 @@ var (
 // columnsOf lists the columns of a model in order.
 func columnsOf[T any]() []string {
 	var out []string
-	typ := reflect.TypeFor[T]()
-	for i := range typ.NumField() {
-		name, _, _ := strings.Cut(typ.Field(i).Tag.Get("bun"), ",")
+	for field := range reflect.TypeFor[T]().Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("bun"), ",")
 		if name != "" && !strings.HasPrefix(name, "table:") {
 			out = append(out, name)
 		}

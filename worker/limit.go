@@ -31,14 +31,14 @@ type burden struct {
 	limit limits.Limit
 }
 
-// heldBack is an attempt that may not begin yet.
-type heldBack struct {
+// heldBackError is an attempt that may not begin yet.
+type heldBackError struct {
 	after time.Duration
 	why   string
 	cause limits.Cause
 }
 
-func (h *heldBack) Error() string { return h.why }
+func (h *heldBackError) Error() string { return h.why }
 
 // shortWait is for how long a step waits in its slot: to hand it back would take longer.
 const shortWait = 50 * time.Millisecond
@@ -72,7 +72,7 @@ func limitOf(c *connectors.Connection) limits.Limit {
 }
 
 // letIn asks every one of them for leave; the first so many have given a turn already.
-// The error is a *heldBack where one refuses, and otherwise done must be called after
+// The error is a *heldBackError where one refuses, and otherwise done must be called after
 // the use.
 func (w *Worker) letIn(ctx context.Context, work *engine.Work, burdens []burden, turns int) (done func(), err error) {
 	if w.deps.Limits == nil || len(burdens) == 0 {
@@ -96,7 +96,7 @@ func (w *Worker) letIn(ctx context.Context, work *engine.Work, burdens []burden,
 		}
 		if v.Cause != "" {
 			done()
-			return nil, &heldBack{after: v.Wait, why: p.name + " " + because(v.Cause, p.limit), cause: v.Cause}
+			return nil, &heldBackError{after: v.Wait, why: p.name + " " + because(v.Cause, p.limit), cause: v.Cause}
 		}
 		in = append(in, p)
 	}
@@ -226,7 +226,7 @@ func (w *Worker) withinAgent(ctx context.Context, work *engine.Work, run func(co
 		turns = len(burdens)
 	}
 	done, err := w.letIn(ctx, work, burdens, turns)
-	if held, ok := errors.AsType[*heldBack](err); ok {
+	if held, ok := errors.AsType[*heldBackError](err); ok {
 		held.why = keeping(held.why, burdens[0].name, work.HeldBy)
 	}
 	if err != nil {
@@ -237,7 +237,7 @@ func (w *Worker) withinAgent(ctx context.Context, work *engine.Work, run func(co
 }
 
 // putBack hands a step back that was held back.
-func (w *Worker) putBack(ctx context.Context, work *engine.Work, held *heldBack) {
+func (w *Worker) putBack(ctx context.Context, work *engine.Work, held *heldBackError) {
 	w.metrics.heldBack.WithLabelValues(string(held.cause)).Inc()
 	if err := patiently(ctx, func() error { return w.deps.Engine.PutBack(ctx, work.Lease, held.after, held.why) }); err != nil {
 		w.log.WarnContext(ctx, "a step over a limit could not be put back, its lease will end", obs.Err(err))

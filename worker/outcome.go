@@ -37,7 +37,7 @@ type outcome struct {
 	retryAfter time.Duration
 	// await is the run whose end the step waits for; empty: none.
 	await models.RunID
-	held  *heldBack // by a limit: nothing has begun
+	held  *heldBackError // by a limit: nothing has begun
 }
 
 // attemptWork has the work done and says what came of it. ctx ends with the lease
@@ -45,7 +45,7 @@ type outcome struct {
 func (w *Worker) attemptWork(ctx context.Context, work *engine.Work) outcome {
 	var guard connectors.Guard // before anything is recorded or logged
 	resp, err := w.callSafely(ctx, work, &guard)
-	if held, ok := errors.AsType[*heldBack](err); ok {
+	if held, ok := errors.AsType[*heldBackError](err); ok {
 		return outcome{held: held}
 	}
 	resp, err = guard.Outcome(resp, err, w.cfg.MaxOutput)

@@ -73,7 +73,7 @@ const encryptionFile = "encryption.key"
 // an error and not replaced: what was sealed under the key would be lost.
 func (d *dataDir) encryptionKey() ([]byte, error) {
 	path := d.file(encryptionFile)
-	raw, err := os.ReadFile(path)
+	raw, err := os.ReadFile(path) //nolint:gosec // G304: it is in the directory that whoever runs the program names
 	if errors.Is(err, fs.ErrNotExist) {
 		key, err := newEncryptionKey()
 		if err != nil {

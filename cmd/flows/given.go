@@ -13,11 +13,10 @@ import (
 func (p *program) given(flag, value string) (json.RawMessage, error) {
 	raw := []byte(value)
 	name, isFile := strings.CutPrefix(value, "@")
-	switch {
-	case value == "-":
+	if value == "-" {
 		name, isFile = "-", true
-		fallthrough
-	case isFile:
+	}
+	if isFile {
 		var err error
 		if raw, err = p.file(flag, name); err != nil {
 			return nil, err
@@ -36,7 +35,7 @@ const maxGiven = 64 << 20
 func (p *program) file(flag, name string) ([]byte, error) {
 	from := p.stdin
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := os.Open(name) //nolint:gosec // G304: whoever runs the program names it
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", flag, err)
 		}

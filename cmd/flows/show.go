@@ -119,7 +119,9 @@ func valueText(v any) string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(v) // what was decoded from JSON always encodes
+	if err := enc.Encode(v); err != nil {
+		return "?" // never: it was decoded from JSON
+	}
 	return brief(plain(strings.TrimSpace(b.String())))
 }
 

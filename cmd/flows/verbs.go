@@ -110,7 +110,11 @@ func (c workflowsCreateCommand) Run(ctx context.Context, p *program) error {
 		body = map[string]json.RawMessage{"graph": raw}
 	}
 	if c.Name != "" {
-		body["name"], _ = json.Marshal(c.Name) // texts always marshal
+		name, err := json.Marshal(c.Name)
+		if err != nil {
+			return err
+		}
+		body["name"] = name
 	}
 	if body["name"] == nil {
 		return errors.New("--name is needed: the file has none")
@@ -291,7 +295,7 @@ func (c templatesGetCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	cols := append(templateColumns, columns("DESCRIPTION", "description", "CONNECTORS", "requires.connectors", "AGENTS", "requires.agents")...)
+	cols := slices.Concat(templateColumns, columns("DESCRIPTION", "description", "CONNECTORS", "requires.connectors", "AGENTS", "requires.agents"))
 	if err := c.one(p, raw, cols); err != nil || c.Output == "json" {
 		return err
 	}
@@ -346,9 +350,7 @@ func (c templatesInstallCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	for name, v := range more {
-		all[name] = v
-	}
+	maps.Copy(all, more)
 	body := struct {
 		Name   string         `json:"name,omitempty"`
 		Inputs map[string]any `json:"inputs"`

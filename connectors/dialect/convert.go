@@ -259,7 +259,7 @@ func (c *Converter) list(v any, depth int) ([]any, error) {
 func (c *Converter) byName(key string, v any, depth int) (map[string]any, error) {
 	in, ok := v.(map[string]any)
 	if !ok {
-		return nil, nil
+		return nil, nil //nolint:nilnil // what is no object has no members
 	}
 	out := make(map[string]any, len(in))
 	for _, name := range slices.Sorted(maps.Keys(in)) {

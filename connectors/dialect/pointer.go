@@ -17,7 +17,7 @@ func At(document any, pointer string) (any, error) {
 		return document, nil
 	}
 	at := document
-	for _, token := range strings.Split(pointer[1:], "/") {
+	for token := range strings.SplitSeq(pointer[1:], "/") {
 		token = strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
 		var ok bool
 		switch v := at.(type) {

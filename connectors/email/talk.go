@@ -9,6 +9,7 @@ import (
 	"net/mail"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -132,14 +133,7 @@ func (t *talk) signIn(conn *connectors.Connection, to server, from *mail.Address
 	}
 	_, offered := t.client.Extension("AUTH")
 	ways := strings.Fields(strings.ToUpper(offered))
-	has := func(way string) bool {
-		for _, w := range ways {
-			if w == way {
-				return true
-			}
-		}
-		return false
-	}
+	has := func(way string) bool { return slices.Contains(ways, way) }
 	user, secret := conn.Auth.Username, conn.Secrets[conn.Auth.Secret()]
 	if user == "" {
 		user = from.Address

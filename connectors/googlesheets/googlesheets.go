@@ -28,7 +28,7 @@ func New(client *egress.Client) *rest.Connector {
 				Auth:     []connectors.AuthType{connectors.AuthOAuth2, connectors.AuthBearer},
 				BaseURL:  "https://sheets.googleapis.com",
 				Config:   json.RawMessage(configSchema),
-				OAuth: &connectors.Auth{
+				OAuth: &connectors.Auth{ //nolint:gosec // G101: addresses, and no secret
 					Grant: "authorization_code", AuthorizationURL: "https://accounts.google.com/o/oauth2/v2/auth", TokenURL: "https://oauth2.googleapis.com/token",
 					Scopes: []string{"https://www.googleapis.com/auth/spreadsheets"},
 					// Without these Google gives no token to refresh with.

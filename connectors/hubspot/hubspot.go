@@ -26,7 +26,7 @@ func New(client *egress.Client) *rest.Connector {
 				// bearer is the token of a private app.
 				Auth:    []connectors.AuthType{connectors.AuthBearer, connectors.AuthOAuth2},
 				BaseURL: "https://api.hubapi.com",
-				OAuth: &connectors.Auth{
+				OAuth: &connectors.Auth{ //nolint:gosec // G101: addresses, and no secret
 					Grant: "authorization_code", AuthorizationURL: "https://app.hubspot.com/oauth/authorize", TokenURL: "https://api.hubapi.com/oauth/v1/token",
 					ClientAuth: "body",
 					Scopes: []string{

@@ -67,9 +67,7 @@ func compile(raw []byte, src source) (*compiled, title, error) {
 	if servers == nil { // it is served by where it came from
 		servers = []any{map[string]any{"url": "/"}}
 	}
-	if out.Servers, err = c.servers(servers); err != nil {
-		return nil, about, err
-	}
+	out.Servers = c.servers(servers)
 	if out.Auth, err = c.auth(); err != nil {
 		return nil, about, err
 	}
@@ -144,12 +142,9 @@ func (c *compiler) operation(p place) (operation, error) {
 	op.Name = c.names.Take(cmp.Or(op.ID, p.method+"_"+strings.NewReplacer("{", "", "}", "", "/", "_", ".", "_").Replace(p.path)))
 	servers := c.src.server
 	if servers == "" {
-		own, err := c.servers(p.op["servers"])
-		if err == nil && len(own) == 0 {
-			own, err = c.servers(p.item["servers"])
-		}
-		if err != nil {
-			return op, err
+		own := c.servers(p.op["servers"])
+		if len(own) == 0 {
+			own = c.servers(p.item["servers"])
 		}
 		if len(own) > 0 {
 			op.Server = own[0]
@@ -216,7 +211,7 @@ func (c *compiler) object(v any) (map[string]any, error) {
 	for range maxChain {
 		m, ok := v.(map[string]any)
 		if !ok {
-			return nil, nil
+			return nil, nil //nolint:nilnil // what is no object has no members
 		}
 		ref, ok := m["$ref"].(string)
 		if !ok {

@@ -3,6 +3,7 @@ package openapi
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"sync"
 	"time"
 
@@ -144,9 +145,7 @@ func (d *Direct) Do(ctx context.Context, r connectors.Request) (connectors.Respo
 		return connectors.Response{}, invalid("the input is not valid")
 	}
 	fields := map[string]json.RawMessage{}
-	for name, v := range in.Parameters {
-		fields[name] = v
-	}
+	maps.Copy(fields, in.Parameters)
 	if len(in.Body) > 0 && string(in.Body) != "null" {
 		fields["body"] = in.Body
 	}

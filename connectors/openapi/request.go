@@ -154,7 +154,7 @@ func (b *body) formPairs(fields map[string]any) []string {
 		}
 		p := param{Name: name, In: "query", Style: how.Style, Explode: how.Explode}
 		switch {
-		case how.Style == "" && (isObject(v) || holdsObjects(v)) && !(how.Media != "" && !connectors.IsJSON(how.Media)):
+		case how.Style == "" && (isObject(v) || holdsObjects(v)) && (how.Media == "" || connectors.IsJSON(how.Media)):
 			p.Style, p.JSON = "form", true
 		case how.Style == "":
 			p.Style, p.Explode = "form", true
@@ -189,22 +189,27 @@ func (b *body) multipart(fields map[string]any) (io.Reader, string, error) {
 }
 
 func writePart(w *multipart.Writer, name string, how part, v any) error {
-	content, media, filename := []byte(nil), how.Media, ""
+	var content []byte
+	var err error
+	media, filename := how.Media, ""
 	switch v := v.(type) {
 	case map[string]any:
 		if !how.File {
-			content, _ = json.Marshal(v) // it came from JSON
+			if content, err = json.Marshal(v); err != nil {
+				return err
+			}
 			media = orElse(media, "application/json")
 			break
 		}
-		var err error
 		if content, err = base64.StdEncoding.DecodeString(plainText(v["base64"])); err != nil {
 			return invalid("body." + name + ".base64 is not in base64")
 		}
 		filename = orElse(plainText(v["filename"]), name)
 		media = orElse(plainText(v["content_type"]), orElse(media, "application/octet-stream"))
 	case []any:
-		content, _ = json.Marshal(v)
+		if content, err = json.Marshal(v); err != nil {
+			return err
+		}
 		media = orElse(media, "application/json")
 	default:
 		content = []byte(plainText(v))

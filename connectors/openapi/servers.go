@@ -15,9 +15,9 @@ var serverVariable = regexp.MustCompile(`\{([^{}]+)\}`)
 
 // servers gives the addresses of a list of servers, with the variables in them set to
 // what the document says they usually are.
-func (c *compiler) servers(v any) ([]string, error) {
+func (c *compiler) servers(v any) []string {
 	if c.src.server != "" {
-		return []string{c.src.server}, nil
+		return []string{c.src.server}
 	}
 	list, _ := v.([]any)
 	var out []string
@@ -50,7 +50,7 @@ func (c *compiler) servers(v any) ([]string, error) {
 			out = append(out, address)
 		}
 	}
-	return out, nil
+	return out
 }
 
 // serverAddress checks the address of a server and takes the slash from its end.

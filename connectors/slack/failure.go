@@ -37,7 +37,7 @@ func check(a rest.Answer) error {
 		} `json:"response_metadata"`
 	}
 	if json.Unmarshal(a.Body, &body) != nil || body.OK == nil || *body.OK {
-		return nil // that of a webhook is text
+		return nil //nolint:nilerr // that of a webhook is text
 	}
 	e := &connectors.Error{Code: "slack_error", Message: "Slack refused", Status: a.Status}
 	if len(body.Error) <= maxError && errorForm.MatchString(body.Error) {

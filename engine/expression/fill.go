@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -157,8 +158,7 @@ func inText(v any, literal bool) ([]byte, error) {
 
 func failed(p piece, path []any, err error) error {
 	e := errorAt(p.text, 0, err.Error())
-	var own *Error
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*Error](err); ok {
 		e = own
 	}
 	e.Path, e.Start = append([]any(nil), path...), p.start
@@ -191,11 +191,7 @@ func HoldsBraces(v any) bool {
 	case string:
 		return strings.Contains(v, "{{")
 	case []any:
-		for _, e := range v {
-			if HoldsBraces(e) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v, HoldsBraces)
 	case map[string]any:
 		for name, e := range v {
 			if strings.Contains(name, "{{") || HoldsBraces(e) {

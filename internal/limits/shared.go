@@ -22,6 +22,8 @@ func keysOf(key string) []string {
 //	ARGV 1: Per, 2: Count, 3: Concurrency, 4: holder, 5: has a turn, 6: lease,
 //	7: pace, 8: waiterLife, 9: firstGuess, 10: leastGuess, 11: mostGuess.
 //	Answer: cause (0 none, 1 rate, 2 block, 3 concurrency), wait.
+//
+//nolint:dupword // Lua ends what it ends
 var enterScript = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]

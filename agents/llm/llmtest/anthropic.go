@@ -8,26 +8,31 @@ import (
 )
 
 type anthropicBlock struct {
-	Type, Text, ID, Name string
-	Input                json.RawMessage
-	ToolUseID            string `json:"tool_use_id"`
-	Content              string
+	Type      string          `json:"type"`
+	Text      string          `json:"text"`
+	ID        string          `json:"id"`
+	Name      string          `json:"name"`
+	Input     json.RawMessage `json:"input"`
+	ToolUseID string          `json:"tool_use_id"`
+	Content   string          `json:"content"`
 }
 
 func readAnthropic(body []byte) (Asked, error) {
 	var in struct {
-		Model     string
-		MaxTokens int `json:"max_tokens"`
-		System    string
+		Model     string `json:"model"`
+		MaxTokens int    `json:"max_tokens"`
+		System    string `json:"system"`
 		Messages  []struct {
-			Role    string
-			Content []anthropicBlock
-		}
+			Role    string           `json:"role"`
+			Content []anthropicBlock `json:"content"`
+		} `json:"messages"`
 		Tools []struct {
-			Name   string
-			Schema struct{ Type string } `json:"input_schema"`
-		}
-		Stream bool
+			Name   string `json:"name"`
+			Schema struct {
+				Type string `json:"type"`
+			} `json:"input_schema"`
+		} `json:"tools"`
+		Stream bool `json:"stream"`
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
 		return Asked{}, err

@@ -11,20 +11,28 @@ type openAIMessage struct {
 	Role      string  `json:"role"`
 	Content   *string `json:"content"`
 	ToolCalls []struct {
-		ID, Type string
-		Function struct{ Name, Arguments string }
+		ID       string `json:"id"`
+		Type     string `json:"type"`
+		Function struct {
+			Name      string `json:"name"`
+			Arguments string `json:"arguments"`
+		} `json:"function"`
 	} `json:"tool_calls"`
 	ToolCallID string `json:"tool_call_id"`
 }
 
 func readOpenAI(body []byte) (Asked, error) {
 	var in struct {
-		Model         string
-		Messages      []openAIMessage
-		Tools         []struct{ Function struct{ Name string } }
-		MaxTokens     int `json:"max_tokens"`
-		MaxCompletion int `json:"max_completion_tokens"`
-		Stream        bool
+		Model    string          `json:"model"`
+		Messages []openAIMessage `json:"messages"`
+		Tools    []struct {
+			Function struct {
+				Name string `json:"name"`
+			} `json:"function"`
+		} `json:"tools"`
+		MaxTokens     int  `json:"max_tokens"`
+		MaxCompletion int  `json:"max_completion_tokens"`
+		Stream        bool `json:"stream"`
 		StreamOptions struct {
 			IncludeUsage bool `json:"include_usage"`
 		} `json:"stream_options"`

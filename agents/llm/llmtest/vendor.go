@@ -168,18 +168,26 @@ func wait(r *http.Request, hold <-chan struct{}) bool {
 }
 
 func answer(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v)
+	write(w, http.StatusOK, v)
 }
 
 func refuse(w http.ResponseWriter, r *http.Request, status int, kind, message string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
 	body := map[string]any{"error": map[string]any{"message": message, "type": kind, "param": nil, "code": nil}}
 	if strings.HasSuffix(r.URL.Path, "/messages") {
 		body["type"] = "error"
 	}
-	_ = json.NewEncoder(w).Encode(body)
+	write(w, status, body)
+}
+
+func write(w http.ResponseWriter, status int, v any) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(raw)
 }
 
 // event sends one server-sent event; name may be empty.
