@@ -234,7 +234,7 @@ func TestAConversationOfThreeTurns(t *testing.T) {
 
 		done := d.office.requests()
 		require.Len(t, done, 2)
-		require.Equal(t, `{"text":"Hello","to":"ada@example.com"}`, string(done[1].Input))
+		require.JSONEq(t, `{"text":"Hello","to":"ada@example.com"}`, string(done[1].Input))
 		require.Equal(t, "run_1:ask:turn-1:call-0", done[0].IdempotencyKey)
 		require.Equal(t, "run_1:ask:turn-2:call-2", done[1].IdempotencyKey)
 		require.Equal(t, "conn_office", done[1].Connection.ID)
@@ -381,7 +381,7 @@ func TestOutputIsMendedTwiceAtMost(t *testing.T) {
 		got, err := d.runner.Run(t.Context(), d.agent(`{"model":"gpt-4o-mini"}`, verdict), d.request(1))
 		require.Equal(t, "output_invalid", code(err))
 		require.False(t, connectors.AsError(err).Retryable)
-		require.Equal(t, 3, len(d.vendor.Asked()))
+		require.Len(t, d.vendor.Asked(), 3)
 		require.Equal(t, 3, got.Usage.Turns, "what was used is told")
 	})
 }
@@ -408,7 +408,7 @@ func TestCapsStop(t *testing.T) {
 				got, err := d.runner.Run(t.Context(), d.agent(tc.config, ""), d.request(1))
 				require.Equal(t, tc.code, code(err))
 				require.False(t, connectors.AsError(err).Retryable)
-				require.Equal(t, tc.turns, len(d.vendor.Asked()))
+				require.Len(t, d.vendor.Asked(), tc.turns)
 				require.Len(t, d.office.requests(), tc.tools)
 				require.Equal(t, tc.turns, got.Usage.Turns)
 				require.EqualValues(t, 1100*tc.turns, d.spent(t, models.BudgetWorkspace, "").TokensSpent)
@@ -426,7 +426,7 @@ func TestBudgetsOfWorkspaceAndWorkflowRefuse(t *testing.T) {
 			got, err := d.runner.Run(t.Context(), d.agent(clerk, verdict), d.request(1))
 			require.Equal(t, "budget_exceeded", code(err))
 			require.Contains(t, err.Error(), string(scope))
-			require.Zero(t, len(d.vendor.Asked()), "nothing was asked")
+			require.Empty(t, d.vendor.Asked(), "nothing was asked")
 			require.Nil(t, got.Usage)
 		})
 	}

@@ -113,7 +113,7 @@ func TestAnAgentOfThePlatformIsFollowed(t *testing.T) {
 		require.NoError(t, err)
 		require.JSONEq(t, `{"emails":[1,2]}`, string(got.Output))
 		require.Equal(t, &connectors.Usage{InputTokens: 10, OutputTokens: 5, Cost: 0.5, Turns: 1}, got.Usage)
-		require.Equal(t, `{"inputs":{"segment_id":"s"}}`, p.Received()[0].Body)
+		require.JSONEq(t, `{"inputs":{"segment_id":"s"}}`, p.Received()[0].Body)
 		require.Equal(t, "/api/v1/agents/runs/arun-1", p.Received()[1].Path)
 		require.Contains(t, waits, 4*time.Second, "Retry-After is obeyed")
 	})

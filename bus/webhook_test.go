@@ -220,14 +220,15 @@ func TestFailedAttemptsAreRepeatedAndThenGivenUp(t *testing.T) {
 		p.answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }
 		event := p.publish(`{}`)
 		p.jobs.take(tasks.TypeDeliver)
-		for _, wait := range []time.Duration{1, 2, 4, 8, 16} {
+		for _, seconds := range []int{1, 2, 4, 8, 16} {
+			wait := time.Duration(seconds) * time.Second
 			n, next := p.deliver(made.Trigger)
 			require.Equal(t, 1, n)
-			require.Equal(t, p.clock.Now().Add(wait*time.Second), *next)
+			require.Equal(t, p.clock.Now().Add(wait), *next)
 			jobs := p.jobs.take(tasks.TypeDeliver)
 			require.Len(t, jobs, 1)
 			require.Equal(t, *next, jobs[0].At)
-			p.clock.Advance(wait*time.Second - time.Millisecond)
+			p.clock.Advance(wait - time.Millisecond)
 			n, _ = p.deliver(made.Trigger)
 			require.Zero(t, n, "not a moment sooner")
 			p.clock.Advance(time.Millisecond)

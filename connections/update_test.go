@@ -2,7 +2,6 @@ package connections_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -189,6 +188,6 @@ func TestEverythingIsSealedAgainUnderTheNewKey(t *testing.T) {
 		}
 		_, err = b.Open(t.Context(), b.ws, string(rows[0].ID))
 		require.Equal(t, connections.CodeUnreadable, connectors.AsError(err).Code)
-		require.False(t, errors.Is(err, models.ErrNotFound))
+		require.NotErrorIs(t, err, models.ErrNotFound)
 	})
 }

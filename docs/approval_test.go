@@ -3,7 +3,6 @@ package docs_test
 import (
 	"io"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -21,17 +20,22 @@ func TestApprovalHowTo(t *testing.T) {
 		link := regexp.MustCompile(`Send the offer\? (http://\S+?)"`)
 		require.Eventually(t, func() bool { return link.MatchString(in.peer.String()) }, time.Minute, 20*time.Millisecond, "no message came")
 		address := link.FindStringSubmatch(in.peer.String())[1]
-		resp, err := http.Get(address)
-		require.NoError(t, err)
-		page, err := io.ReadAll(resp.Body)
-		require.NoError(t, err)
-		require.NoError(t, resp.Body.Close())
-		require.Contains(t, string(page), "Send the offer?")
-		for _, status := range []int{http.StatusOK, http.StatusConflict} {
-			resp, err = http.PostForm(address, url.Values{"decision": {"approve"}})
+		follow := func(method, form string) (status int, page string) {
+			req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(form))
 			require.NoError(t, err)
-			require.NoError(t, resp.Body.Close())
-			require.Equal(t, status, resp.StatusCode)
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			resp, err := new(http.Client).Do(req)
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			raw, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			return resp.StatusCode, string(raw)
+		}
+		_, page := follow(http.MethodGet, "")
+		require.Contains(t, page, "Send the offer?")
+		for _, status := range []int{http.StatusOK, http.StatusConflict} {
+			got, _ := follow(http.MethodPost, "decision=approve")
+			require.Equal(t, status, got)
 		}
 	})
 }

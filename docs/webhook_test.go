@@ -55,7 +55,7 @@ func TestStartFromAWebhookPage(t *testing.T) {
 			req.Header.Set("X-GitHub-Event", "push")
 			req.Header.Set("X-GitHub-Delivery", "1")
 			req.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(code.Sum(nil)))
-			resp, err := http.DefaultClient.Do(req)
+			resp, err := new(http.Client).Do(req)
 			require.NoError(t, err)
 			require.NoError(t, resp.Body.Close())
 			require.Equal(t, want, resp.StatusCode)

@@ -69,7 +69,7 @@ func TestAStepWaitsForTheEndOfARun(t *testing.T) {
 				b.endsChild(e, child, tc.end)
 				switch order {
 				case "heard":
-					for b.do(e, jobs.take()) { //nolint:revive // until nothing is left
+					for b.do(e, jobs.take()) { // until nothing is left
 					}
 				case "looked":
 					b.do(e, opening)
@@ -121,7 +121,7 @@ func TestWhoWaitsNoLongerCancelsTheRun(t *testing.T) {
 					_, err := e.Sweep(b.ctx, 1000)
 					require.NoError(t, err)
 				}
-				for b.do(e, jobs.take()) { //nolint:revive // until nothing is left
+				for b.do(e, jobs.take()) { // until nothing is left
 				}
 				require.Equal(t, models.RunCancelled, b.run(child).Status, "%s, lost: %v", name, lost)
 				row := b.trace(parent)["call"]
@@ -144,7 +144,7 @@ func TestACancelledOrLostRunFailsTheStep(t *testing.T) {
 		parent, child := b.calls(e, "")
 		_, err := e.Cancel(b.ctx, child)
 		require.NoError(t, err)
-		for b.do(e, jobs.take()) { //nolint:revive // until nothing is left
+		for b.do(e, jobs.take()) { // until nothing is left
 		}
 		require.Equal(t, "run_cancelled", b.trace(parent)["call"].Error.Code)
 
@@ -152,7 +152,7 @@ func TestACancelledOrLostRunFailsTheStep(t *testing.T) {
 		work := b.take(e, parent)
 		_, err = e.Finish(b.ctx, engine.FinishRequest{Lease: work.Lease, AwaitRun: models.RunID(ids.New(models.RunPrefix))})
 		require.NoError(t, err)
-		for b.do(e, jobs.take()) { //nolint:revive // until nothing is left
+		for b.do(e, jobs.take()) { // until nothing is left
 		}
 		require.Equal(t, "run_gone", b.trace(parent)["call"].Error.Code)
 
@@ -161,7 +161,7 @@ func TestACancelledOrLostRunFailsTheStep(t *testing.T) {
 		_, err = e.Pause(b.ctx, parent)
 		require.NoError(t, err)
 		b.endsChild(e, child, engine.FinishRequest{Output: json.RawMessage(`1`)})
-		for b.do(e, jobs.take()) { //nolint:revive // until nothing is left
+		for b.do(e, jobs.take()) { // until nothing is left
 		}
 		require.Equal(t, models.RunPaused, b.run(parent).Status)
 		require.Equal(t, models.StepCompleted, b.trace(parent)["call"].Status)
@@ -209,7 +209,7 @@ func (b *bundle) callsFor(e *engine.Engine, parent store.RunRef) (item int, chil
 
 // looksAll does the jobs there are, and those that come of them.
 func (b *bundle) looksAll(e *engine.Engine, jobs *office) {
-	for b.do(e, jobs.take()) { //nolint:revive // until nothing is left
+	for b.do(e, jobs.take()) { // until nothing is left
 	}
 }
 

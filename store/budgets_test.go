@@ -55,8 +55,7 @@ func TestBudgetsAreExactHoweverManyAskAtOnce(t *testing.T) {
 				for n := range 10 {
 					by.Key = strconv.Itoa(i) + "." + strconv.Itoa(n)
 					err := ws.ReserveBudget(context.Background(), by, models.NoLimit, models.BudgetLimit{Cost: 100, Tokens: 100}, noon, noon.Add(time.Hour))
-					var full *models.BudgetError
-					if errors.As(err, &full) {
+					if full, ok := errors.AsType[*models.BudgetError](err); ok {
 						if full.Scope != models.BudgetWorkflow {
 							t.Errorf("refused by %s", full.Scope)
 						}
@@ -155,7 +154,7 @@ func TestJournalKeepsATurnOnce(t *testing.T) {
 		got, err := ws.AgentTurns(ctx, at)
 		require.NoError(t, err)
 		require.Len(t, got, 3)
-		require.Equal(t, `{"text":"a"}`, string(got[0].Response))
+		require.JSONEq(t, `{"text":"a"}`, string(got[0].Response))
 		require.Equal(t, &usage, got[0].Usage)
 		require.Equal(t, `1`, string(got[1].Response))
 		require.Equal(t, models.AgentTurnDone, got[1].Status)

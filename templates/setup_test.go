@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -215,9 +216,7 @@ func (p *product) install(t *testing.T, slug, inputs string, answers map[string]
 	require.NoError(t, p.store.For(b.ws).CreateKey(t.Context(), &models.APIKey{
 		ID: models.KeyID(ids.New(models.KeyPrefix)), Prefix: k.Prefix, Hash: k.Hash, Name: "test", Scopes: []models.Scope{models.ScopeAll}, CreatedAt: p.clock.Now(),
 	}))
-	for path, answer := range answers {
-		b.peers.answers[path] = answer
-	}
+	maps.Copy(b.peers.answers, answers)
 	tpl := b.ask("GET", "/templates/"+slug, "")
 	requires, _ := tpl["requires"].(map[string]any)
 	named, _ := requires["agents"].([]any)

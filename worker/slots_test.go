@@ -13,7 +13,7 @@ import (
 
 func TestAgentsNeverHaveTheLastSlots(t *testing.T) {
 	t.Parallel()
-	each := func(i int) string { return strconv.Itoa(i) } // a workspace for each
+	each := strconv.Itoa // a workspace for each
 	for total, share := range map[int]int{1: 1, 2: 1, 4: 3, 20: 15} {
 		s := newSlots(total, false)
 		for i := range share {

@@ -72,7 +72,10 @@ func TestALinkToAnApprovalGoesOutAndIsKeptNowhere(t *testing.T) {
 		return strings.Contains(string(raw), `"delivered"`) && strings.Contains(string(raw), "[redacted]")
 	}, limit, 20*time.Millisecond)
 
-	resp, err := http.PostForm(link, map[string][]string{"decision": {"approve"}, "comment": {"by link"}})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, link, strings.NewReader("decision=approve&comment=by+link"))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := new(http.Client).Do(req)
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, http.StatusOK, resp.StatusCode)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -78,11 +79,7 @@ func (e *echoes) secretsIn(r *http.Request, body []byte) (found []string) {
 func (e *echoes) kinds() map[string]int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	out := map[string]int{}
-	for kind, n := range e.heard {
-		out[kind] = n
-	}
-	return out
+	return maps.Clone(e.heard)
 }
 
 // modesOfHTTP are the ways in which any server answers.

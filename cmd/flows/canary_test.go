@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -238,12 +239,8 @@ func (a account) secretsOf() map[string]string {
 func (a account) draft(t *testing.T, mode, name string) map[string]any {
 	t.Helper()
 	config := map[string]any{}
-	for name, v := range a.config {
-		config[name] = v
-	}
-	for name, v := range a.at(t, mode) {
-		config[name] = v
-	}
+	maps.Copy(config, a.config)
+	maps.Copy(config, a.at(t, mode))
 	return map[string]any{"connector": a.connector, "name": a.name + " " + name, "config": config, "secrets": a.secretsOf()}
 }
 

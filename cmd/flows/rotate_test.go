@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,7 +20,7 @@ func TestStoredSecretsMoveToTheNewKey(t *testing.T) {
 	const oldKey, newKey = "hJm0kvPX3l8rD2nbqgA1yI7e5uGZcMTf4WxR9sEoKdU=", "q1T8u2Zb6nYdXo0wGk3rLs9VfHcJm5eApQyNtRiDvB4="
 	env, _ := servers(t)
 	env = env[:len(env)-1]
-	with := func(keys string) []string { return append(env[:len(env):len(env)], "FLOWS_ENCRYPTION_KEY="+keys) }
+	with := func(keys string) []string { return append(slices.Clip(env), "FLOWS_ENCRYPTION_KEY="+keys) }
 	key := installed(t, with(oldKey))
 	server, address := serving(t, with(oldKey), "serve")
 	c := client{t: t, url: address, key: key}

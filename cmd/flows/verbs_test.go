@@ -75,7 +75,7 @@ func TestAClientWorksFromTheCommandLine(t *testing.T) {
 	require.Regexp(t, `^ID +NAME +STATUS +VERSION +TAGS +UPDATED\n`+flow.ID+` +Ask\[31m first +active +1 +- +\d{4}-`, table)
 	require.NotContains(t, table, "\x1b")
 	require.Contains(t, c.types("workflows", "get", flow.ID), "STEPS")
-	require.Len(t, typed[page](c, "workflows", "ls", "-q", "nothing like it").Items, 0)
+	require.Empty(t, typed[page](c, "workflows", "ls", "-q", "nothing like it").Items)
 
 	document := filepath.Join(t.TempDir(), "flow.json")
 	require.NoError(t, os.WriteFile(document, []byte(c.types("workflows", "export", flow.ID)), 0o600))

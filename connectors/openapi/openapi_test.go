@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -145,7 +146,7 @@ func TestBodies(t *testing.T) {
 		var parts []string
 		for r := multipart.NewReader(strings.NewReader(got.Body), params["boundary"]); ; {
 			p, err := r.NextPart()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			require.NoError(t, err)

@@ -71,7 +71,7 @@ func TestAnAgentGoesOnAfterTheLastTurnThatIsPaidFor(t *testing.T) {
 			f.settle(t, wf)
 			require.Equal(t, []int{1, 2, 3, 3}, vendor.Turns()[before:], "turns one and two are paid for once")
 			for _, step := range []string{"turn 1", "turn 2"} {
-				require.Equal(t, 1, len(s.of(id, step).keys), "the tool was used once")
+				require.Len(t, s.of(id, step).keys, 1, "the tool was used once")
 			}
 			require.NotEqual(t, s.of(id, "turn 1").keys, s.of(id, "turn 2").keys)
 
@@ -121,7 +121,7 @@ func (f *fleet) listen(t *testing.T, run string) <-chan string {
 	t.Helper()
 	ctx, stop := context.WithTimeout(context.Background(), endLimit)
 	t.Cleanup(stop)
-	req, err := http.NewRequestWithContext(ctx, "GET", f.url+base+"/runs/"+run+"/stream", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url+base+"/runs/"+run+"/stream", nil)
 	require.NoError(t, err)
 	req.Header.Set("Authorization", "Bearer "+f.key)
 	client := &http.Client{Transport: &http.Transport{}}

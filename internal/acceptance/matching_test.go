@@ -2,6 +2,7 @@ package acceptance_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -38,7 +39,7 @@ func (c *client) persistently(name string, distinct, batch int, pace time.Durati
 					case err == nil && got.status == http.StatusAccepted:
 						return
 					case err == nil && got.status != http.StatusServiceUnavailable, time.Since(begun) > time.Minute:
-						errs <- fmt.Errorf("events were not accepted: %s: %v", got, err)
+						errs <- errors.Join(fmt.Errorf("events were not accepted: %s", got), err)
 						return
 					}
 				}

@@ -91,10 +91,10 @@ func TestABlockHoldsForAllAndThenTheyComeOneByOne(t *testing.T) {
 
 		limit := Limit{Count: 2, Per: 2 * time.Hour}
 		two.Block(t.Context(), "paced", time.Hour)
-		for i, want := range []time.Duration{1, 1, 2, 3} {
+		for i, hours := range []int{1, 1, 2, 3} {
 			v := one.Enter(t.Context(), "paced", strconv.Itoa(i), limit, false)
 			require.Equal(t, CauseBlock, v.Cause)
-			require.InDelta(t, want*time.Hour, v.Wait, float64(slack), "after the block the rate holds: %d", i)
+			require.InDelta(t, time.Duration(hours)*time.Hour, v.Wait, float64(slack), "after the block the rate holds: %d", i)
 		}
 	})
 }
