@@ -114,8 +114,7 @@ func (a *API) checkAgent(ctx context.Context, agent *models.Agent) error {
 		if s.schema == nil {
 			continue
 		}
-		var bad *models.InvalidError
-		if errors.As(engine.CheckSchema(s.schema), &bad) {
+		if bad, ok := errors.AsType[*models.InvalidError](engine.CheckSchema(s.schema)); ok {
 			for _, f := range bad.Fields {
 				f.Loc = append([]any{"body", s.name}, f.Loc...)
 				found = append(found, f)

@@ -193,9 +193,9 @@ func HostFault(h string) string {
 		}
 		return ""
 	}
-	below, any := strings.CutPrefix(name, "*.")
+	below, wild := strings.CutPrefix(name, "*.")
 	labels := strings.Split(below, ".")
-	if any && len(labels) < 2 {
+	if wild && len(labels) < 2 {
 		return "must name a domain behind *. with a dot in it"
 	}
 	for _, l := range labels {

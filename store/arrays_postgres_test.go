@@ -37,6 +37,7 @@ var everyField = []field[every]{
 }
 
 func TestServerReadsArraysAsTheyWereWritten(t *testing.T) {
+	t.Parallel()
 	conn, err := pgx.Connect(t.Context(), testkit.PostgresURL(t))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(t.Context()) })
@@ -53,7 +54,7 @@ func TestServerReadsArraysAsTheyWereWritten(t *testing.T) {
 	for _, n := range []int{len(rows), 1, 0} {
 		q := newBunch()
 		args := rowsOf(q, everyField, rows[:n])
-		got, err := conn.Query(t.Context(), "SELECT * FROM "+from, args...)
+		got, err := conn.Query(t.Context(), "SELECT * FROM "+from, args...) //nolint:unqueryvet // they are those that were written
 		require.NoError(t, err)
 		read, err := pgx.CollectRows(got, func(r pgx.CollectableRow) (*every, error) {
 			e := &every{}
@@ -74,6 +75,7 @@ func TestServerReadsArraysAsTheyWereWritten(t *testing.T) {
 }
 
 func TestArraysHoldWhatTheServerCanKeep(t *testing.T) {
+	t.Parallel()
 	conn, err := pgx.Connect(t.Context(), testkit.PostgresURL(t))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(t.Context()) })
@@ -89,6 +91,7 @@ func TestArraysHoldWhatTheServerCanKeep(t *testing.T) {
 
 // A buffer that is used again must not change what was read out of it before.
 func TestBunchesShareNoArguments(t *testing.T) {
+	t.Parallel()
 	one, two := newBunch(), newBunch()
 	a := rowsOf(one, everyField[:1], []*every{{Text: "one"}})
 	b := rowsOf(two, everyField[:1], []*every{{Text: "two"}})

@@ -23,7 +23,7 @@ func (p *product) store(ctx context.Context, wf string, runs int) error {
 	const copyOf = `INSERT INTO %[1]s SELECT copy.* FROM %[1]s AS row, generate_series(1, $2::int) AS n,
 LATERAL jsonb_populate_record(row, jsonb_build_object('%[2]s', 'run_0' || lpad(n::text, 25, '0'))) AS copy WHERE row.%[2]s = $1`
 	for _, table := range []struct{ name, key string }{{"runs", "id"}, {"steps", "run_id"}, {"run_log", "run_id"}} {
-		if _, err := conn.Exec(ctx, fmt.Sprintf(copyOf, table.name, table.key), run, runs); err != nil {
+		if _, err := conn.Exec(ctx, fmt.Sprintf(copyOf, table.name, table.key), run, runs); err != nil { //nolint:unqueryvet // as above
 			return fmt.Errorf("copies in %s: %w", table.name, err)
 		}
 		// What the server would do by itself after so much at once is not a cost of runs.

@@ -71,7 +71,7 @@ func (g *gauge) within(v reflect.Value) {
 		}
 	case v.Kind() == reflect.Map:
 		for _, key := range v.MapKeys() {
-			if s, ok := v.MapIndex(key).Interface().(*jsonschema.Schema); ok {
+			if s, ok := reflect.TypeAssert[*jsonschema.Schema](v.MapIndex(key)); ok {
 				v.SetMapIndex(key, reflect.ValueOf(g.before(s)))
 			}
 		}
