@@ -553,7 +553,7 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 		"no action":          {d.agent(`{"model":"m","tools":["office"]}`, ""), []string{"config.tools.0: must name an action as connector.action"}},
 		"free host":          {d.agent(`{"model":"m","tools":["http.request"]}`, ""), []string{"config.tools.0.hosts: is required, or a connection: a model does not choose the host"}},
 		"hosts that are none": {d.agent(`{"model":"m","tools":[{"action":"http.request","hosts":["api.example.com:8443","https://example.com/","*"]}]}`, ""), []string{
-			"config.tools.0.hosts.1: must have a port from 1 to 65535", "config.tools.0.hosts.2: must be a host such as api.example.com, api.example.com:8443 or *.example.com",
+			"config.tools.0.hosts.1: must be a host such as api.example.com, api.example.com:8443 or *.example.com", "config.tools.0.hosts.2: must be a host such as api.example.com, api.example.com:8443 or *.example.com",
 		}},
 		"fields that are none": {d.agent(`{"model":"m","tools":[{"action":"office.find","input":{"surname":"x"},"from_input":{"age":"a"}}]}`, ""), []string{
 			"config.tools.0.input.surname: is not a field of the action's input", "config.tools.0.from_input.age: is not a field of the action's input",

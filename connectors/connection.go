@@ -179,6 +179,10 @@ func MatchesHost(pattern string, u *url.URL) bool {
 // HostFault tells what is wrong with a pattern of Connection.Hosts, in lower case; it is
 // empty for a good one.
 func HostFault(h string) string {
+	const form = "must be a host such as api.example.com, api.example.com:8443 or *.example.com"
+	if strings.Contains(h, "/") { // an address, most of the time
+		return form
+	}
 	name, port := h, ""
 	if n, p, err := net.SplitHostPort(h); err == nil {
 		name, port = n, p
@@ -200,7 +204,7 @@ func HostFault(h string) string {
 	}
 	for _, l := range labels {
 		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' || strings.Trim(l, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return "must be a host such as api.example.com, api.example.com:8443 or *.example.com"
+			return form
 		}
 	}
 	return ""
