@@ -59,6 +59,7 @@ func TestComposeRunsEveryRole(t *testing.T) {
 		require.Contains(t, s.Environment["FLOWS_ENCRYPTION_KEY"], ":?", "%s: a missing key stops the start with a word", name)
 		require.Contains(t, s.Environment["FLOWS_DATABASE_URL"], "@postgres:5432/", name)
 		require.Contains(t, s.Environment["FLOWS_REDIS_URL"], "redis:6379", name)
+		require.Contains(t, s.Environment["FLOWS_PUBLIC_URL"], "FLOWS_PUBLIC_URL:-http", "%s: whoever sends an event writes its link", name)
 		require.Equal(t, "service_healthy", s.DependsOn["postgres"]["condition"], name)
 		if name == "migrate" {
 			continue

@@ -290,7 +290,10 @@ func (a *app) openServer(context.Context) (err error) {
 func (a *app) run(ctx context.Context, ready func(url string) error) error {
 	loops, endLoops := context.WithCancel(context.WithoutCancel(ctx))
 	failed := make(chan error, 1)
-	err := a.start(loops, failed, ready)
+	l, err := a.listen(loops)
+	if err == nil {
+		err = a.start(loops, l, failed, ready)
+	}
 	if err == nil {
 		select {
 		case <-ctx.Done():
@@ -302,7 +305,23 @@ func (a *app) run(ctx context.Context, ready func(url string) error) error {
 	return err
 }
 
-func (a *app) start(loops context.Context, failed chan<- error, ready func(url string) error) error {
+// listen takes the address of HTTP before anything runs: links name it, and the first
+// step that a worker takes may ask a person. Who calls meanwhile waits. It is nil where
+// nothing is served.
+func (a *app) listen(ctx context.Context) (net.Listener, error) {
+	if a.server == nil {
+		return nil, nil //nolint:nilnil // a role alone serves nothing
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.HTTPAddr)
+	if err != nil {
+		return nil, fmt.Errorf("HTTP cannot be served on %q: %w", a.cfg.HTTPAddr, listenCause(err))
+	}
+	url := urlOf(l.Addr())
+	a.listening.Store(&url)
+	return l, nil
+}
+
+func (a *app) start(loops context.Context, l net.Listener, failed chan<- error, ready func(url string) error) error {
 	if a.clockSync != nil {
 		a.loops.Go(func() { a.clockSync.run(loops) })
 	}
@@ -312,6 +331,9 @@ func (a *app) start(loops context.Context, failed chan<- error, ready func(url s
 	}
 	if a.worker != nil {
 		if err := a.worker.Start(); err != nil { //nolint:contextcheck // it lives until it is stopped
+			if l != nil {
+				_ = l.Close() // nobody serves on it
+			}
 			return err
 		}
 		a.deliverer.Attach(a.worker)
@@ -326,21 +348,15 @@ func (a *app) start(loops context.Context, failed chan<- error, ready func(url s
 		a.sweepBus(loops)
 		a.loops.Go(func() { prune.Run(loops) })
 	}
-	if a.server == nil {
+	if l == nil {
 		return ready("")
 	}
-	l, err := new(net.ListenConfig).Listen(loops, "tcp", a.cfg.HTTPAddr)
-	if err != nil {
-		return fmt.Errorf("HTTP cannot be served on %q: %w", a.cfg.HTTPAddr, listenCause(err))
-	}
-	url := urlOf(l.Addr())
-	a.listening.Store(&url)
 	go func() {
 		if err := a.server.Listen(l); err != nil {
 			failed <- fmt.Errorf("HTTP is served no longer: %w", err)
 		}
 	}()
-	return ready(url)
+	return ready(urlOf(l.Addr()))
 }
 
 // listenCause leaves out the address, which the caller names.

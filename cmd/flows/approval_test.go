@@ -92,6 +92,28 @@ func TestALinkToAnApprovalGoesOutAndIsKeptNowhere(t *testing.T) {
 	}
 }
 
+// Whatever was due while nobody ran is done at once, before HTTP is served.
+func TestLinksAreKnownBeforeAnythingRuns(t *testing.T) {
+	t.Parallel()
+	p := &program{env: environmentOf(nil), stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}
+	cfg, err := p.config()
+	require.NoError(t, err)
+	data, err := openDataDir(t.TempDir(), false)
+	require.NoError(t, err)
+	defer data.close()
+	cfg.DatabaseURL, cfg.HTTPAddr = "sqlite:"+data.file("flows.db"), "127.0.0.1:0"
+	cfg.EncryptionKey, err = data.encryptionKey()
+	require.NoError(t, err)
+	a, err := newApp(t.Context(), cfg, roles{command: "dev", api: true, worker: true, scheduler: true, migrate: true}, p.logger(cfg))
+	require.NoError(t, err)
+	defer a.close(t.Context())
+	require.Empty(t, a.approvalLink("tok"))
+	l, err := a.listen(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "http://"+l.Addr().String()+api.ApprovalsPath+"tok", a.approvalLink("tok"))
+	require.NoError(t, l.Close())
+}
+
 func TestAPersonAnswersWithABrowser(t *testing.T) {
 	t.Parallel()
 	if !testkit.HaveChromium() {
