@@ -30,7 +30,7 @@ func TestTheGalleryHasWhatIsPromised(t *testing.T) {
 	}
 	require.Empty(t, cmp.Diff([]string{
 		"lead-to-sequence", "score-and-route", "speed-to-lead", "form-follow-up", "nurture-until-reply", "win-back", "hot-lead-alert",
-		"approve-then-send", "daily-digest", "sync-to-sheet",
+		"approve-then-send", "daily-digest", "sync-to-sheet", "welcome-and-enroll",
 	}, have), "the most asked for first")
 }
 
@@ -66,7 +66,7 @@ func TestEveryTemplateExplainsItself(t *testing.T) {
 			require.False(t, tpl.CreatedAt.IsZero())
 			require.NotEmpty(t, tpl.TriggerTypes)
 			require.Subset(t, []string{"event", "schedule"}, tpl.TriggerTypes)
-			require.Subset(t, []string{"core", "google_sheets", "slack"}, tpl.Document.Requires.Connectors)
+			require.Subset(t, []string{"core", "email", "google_sheets", "slack", "tenex"}, tpl.Document.Requires.Connectors)
 
 			required, inputs := inputsOf(t, tpl)
 			whole, err := json.Marshal([]any{tpl.Document.Graph, tpl.Document.Settings, tpl.Document.Output, tpl.Document.Triggers})

@@ -344,3 +344,30 @@ func TestSyncToSheet(t *testing.T) {
 		b.ends(later, "failed")
 	})
 }
+
+func TestWelcomeAndEnroll(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, p *product) {
+		const leads, sequence = "/tenex/api/v1/crm/leads/", "/tenex/api/v1/marketing/sequences/seq_1/leads"
+		b := p.install(t, "welcome-and-enroll", `{"tenex":"{tenex}","email":"{email}","sequence_id":"seq_1","subject":"Good to have you","text":"What brings you here?","source":"web"}`,
+			map[string]string{leads + "l1/enrich": `{"id":"l1","name":"Ada"}`})
+		run := b.starts("lead.created", `{"lead_id":"l1","email":"ada@x.com","source":"web"}`)
+		equal(t, body{"lead_id": "l1", "enriched": true, "welcomed": true, "sequence_id": "seq_1"}, b.ends(run, "completed"))
+		require.Len(t, b.mail.got(), 1)
+		for _, part := range []string{"TO:<ada@x.com>", "Subject: Good to have you", "hello@acme.example", "Hello Ada,", "What brings you here?"} {
+			require.Contains(t, b.mail.got()[0], part)
+		}
+		equal(t, []body{{"lead_id": "l1"}}, b.told(sequence))
+		require.Contains(t, b.ignored("lead.created", `{"lead_id":"l1","email":"ada@x.com","source":"web"}`), "the same key")
+		require.Contains(t, b.ignored("lead.created", `{"lead_id":"l2","email":"bob@x.com","source":"fair"}`), "filter is false")
+
+		// Nothing is known, and the mail goes to nobody: the lead is enrolled all the same.
+		b.answers(leads+"7/enrich", "404")
+		run = b.starts("lead.created", `{"lead_id":7,"email":"nobody@x.com","source":"web"}`)
+		equal(t, body{"lead_id": 7.0, "enriched": false, "welcomed": false, "sequence_id": "seq_1"}, b.ends(run, "completed"))
+		require.Len(t, b.mail.got(), 1)
+		b.answers(sequence, "422")
+		b.ends(b.starts("lead.created", `{"lead_id":"l3","email":"cy@x.com","name":"Cy","source":"web"}`), "failed")
+		require.Contains(t, b.mail.got()[1], "Hello Cy,")
+	})
+}

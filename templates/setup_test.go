@@ -23,9 +23,11 @@ import (
 	"github.com/10ex/flows/connections"
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/connectors/core"
+	"github.com/10ex/flows/connectors/email"
 	"github.com/10ex/flows/connectors/googlesheets"
 	httpconnector "github.com/10ex/flows/connectors/http"
 	"github.com/10ex/flows/connectors/slack"
+	"github.com/10ex/flows/connectors/tenex"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/apikey"
 	"github.com/10ex/flows/internal/broker"
@@ -84,7 +86,8 @@ func newProduct(t *testing.T, s *store.Store) *product {
 	outside, err := egress.New(egress.Config{AllowPrivate: true})
 	require.NoError(t, err)
 	t.Cleanup(outside.CloseIdleConnections)
-	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(outside), slack.New(outside), googlesheets.New(outside))
+	registry, err := connectors.NewRegistry(core.Connector{}, httpconnector.New(outside), slack.New(outside), googlesheets.New(outside),
+		tenex.New(outside), email.New(outside, email.Config{}))
 	require.NoError(t, err)
 	runner, err := agents.New(agents.Deps{Egress: outside})
 	require.NoError(t, err)
@@ -201,15 +204,16 @@ type bench struct {
 	ws       models.WorkspaceID
 	key      string
 	peers    *peers
+	mail     *mailbox
 	workflow string
 	trigger  string
 }
 
 // install makes a workflow of a template in a workspace of its own, with all agents it
-// names by default. {slack} and {google_sheets} in inputs are connections to the others.
+// names by default. {slack} and the like in inputs are connections to the others.
 func (p *product) install(t *testing.T, slug, inputs string, answers map[string]string) *bench {
 	t.Helper()
-	b := &bench{product: p, t: t, ws: models.WorkspaceID(ids.New(models.WorkspacePrefix)), peers: newPeers(t)}
+	b := &bench{product: p, t: t, ws: models.WorkspaceID(ids.New(models.WorkspacePrefix)), peers: newPeers(t), mail: newMailbox(t)}
 	require.NoError(t, p.store.CreateWorkspace(t.Context(), &models.Workspace{ID: b.ws, Name: slug, CreatedAt: p.clock.Now()}))
 	k := apikey.New()
 	b.key = k.Full
@@ -223,10 +227,17 @@ func (p *product) install(t *testing.T, slug, inputs string, answers map[string]
 	for _, agent := range named {
 		b.ask("POST", "/agents", fmt.Sprintf(`{"slug":%q,"kind":"http","config":{"url":"%s/%s"}}`, agent, b.peers.URL, agent))
 	}
-	for connector, config := range map[string]string{"slack": `,"channel":"#sales"`, "google_sheets": ""} {
+	bearer := func(more string) string {
+		return fmt.Sprintf(`"config":{"auth":{"type":"bearer"},%s},"secrets":{"token":"s3cret"}`, more)
+	}
+	for connector, draft := range map[string]string{
+		"slack":         bearer(`"base_url":"` + b.peers.URL + `/slack","channel":"#sales"`),
+		"google_sheets": bearer(`"base_url":"` + b.peers.URL + `/google_sheets"`),
+		"tenex":         `"config":{"base_url":"` + b.peers.URL + `/tenex"},"secrets":{"api_key":"tnx_s3cret"}`,
+		"email":         fmt.Sprintf(`"config":{"auth":{"type":"none"},"host":"127.0.0.1","port":%d,"security":"none","from":"Acme <hello@acme.example>"}`, b.mail.port()),
+	} {
 		if strings.Contains(inputs, "{"+connector+"}") {
-			made := b.ask("POST", "/connections", fmt.Sprintf(
-				`{"connector":%q,"name":"test","config":{"auth":{"type":"bearer"},"base_url":"%s/%s"%s},"secrets":{"token":"s3cret"}}`, connector, b.peers.URL, connector, config))
+			made := b.ask("POST", "/connections", fmt.Sprintf(`{"connector":%q,"name":%q,%s}`, connector, connector, draft))
 			id, _ := made["id"].(string)
 			inputs = strings.ReplaceAll(inputs, "{"+connector+"}", id)
 		}
