@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// accounts lists an account at least for every connector that takes one.
+// accounts lists an account at least for every connector that acts through one over HTTP
+// or by mail.
 func (d *canaryDrive) accounts(t *testing.T) []account {
 	t.Helper()
 	below := func(_ *testing.T, mode string) map[string]any {
@@ -20,11 +21,32 @@ func (d *canaryDrive) accounts(t *testing.T) []account {
 	request := canaryUse{"request", `{"method":"POST","url":"/again","body":{"x":1}}`}
 	pages := canaryUse{"request", `{"method":"GET","url":"/pages","paginate":{"by":"link"}}`}
 	get := canaryUse{"request", `{"method":"GET","url":"/x?y=1"}`}
-	return []account{
+	all := []account{
 		rest("http-bearer", "http", `{"type":"bearer"}`, "token", request, pages, get),
 		rest("http-basic", "http", `{"type":"basic","username":"ann"}`, "password", request, get),
 		rest("http-header", "http", `{"type":"header","name":"X-Api-Key","prefix":"Token "}`, "value", request, get),
 		rest("http-query", "http", `{"type":"query","name":"key"}`, "value", request, pages, get),
 		rest("http-10ex", "http", `{"type":"10ex"}`, "api_key", request),
+		rest("tenex", "tenex", `{"type":"10ex"}`, "api_key",
+			canaryUse{"crm.create_lead", `{"email":"ann@x.example"}`}, canaryUse{"crm.find_leads", `{}`}, canaryUse{"sequences.add_lead", `{"lead_id":"l1","sequence_id":"q"}`}),
+		rest("slack", "slack", `{"type":"bearer"}`, "token",
+			canaryUse{"post_message", `{"text":"hi","channel":"#deals"}`}, canaryUse{"lookup_user_by_email", `{"email":"ann@x.example"}`}),
+		rest("hubspot", "hubspot", `{"type":"bearer"}`, "token",
+			canaryUse{"create_contact", `{"properties":{"email":"ann@x.example"}}`}, canaryUse{"get_contact", `{"id":"51"}`}, canaryUse{"search_contacts", `{"query":"ann"}`}),
+		rest("google_sheets", "google_sheets", `{"type":"bearer"}`, "token",
+			canaryUse{"read_range", `{"spreadsheet_id":"s1","range":"Leads"}`}, canaryUse{"append_row", `{"spreadsheet_id":"s1","range":"Leads","row":{"Email":"ann@x.example"}}`},
+			canaryUse{"clear_range", `{"spreadsheet_id":"s1","range":"Leads"}`}),
 	}
+	if !d.trusted {
+		return all
+	}
+	return append(all, account{
+		name: "email", connector: "email", secrets: []string{"password"}, modes: modesOfMail,
+		config: map[string]any{"auth": json.RawMessage(`{"type":"basic","username":"ann"}`), "host": "127.0.0.1", "from": "Ann <ann@x.example>"},
+		at: func(t *testing.T, mode string) map[string]any {
+			t.Helper()
+			return map[string]any{"port": d.mail.serve(t, mode)}
+		},
+		actions: []canaryUse{{"send", `{"to":"bo@x.example","subject":"Hi","text":"Hello"}`}},
+	})
 }

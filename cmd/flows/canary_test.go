@@ -43,6 +43,9 @@ type canaryDrive struct {
 	url   string
 	key   string
 	known map[string]bool // secrets that no peer is sent
+	// trusted: the product believes the certificate of the mail server. Programs are told
+	// to when they start; this process was not.
+	trusted bool
 }
 
 func newCanaryDrive(t *testing.T) (d *canaryDrive, env []string) {
@@ -344,6 +347,7 @@ func environmentOf(vars []string) environment {
 // driveServers has a process for each role, on PostgreSQL and Redis.
 func driveServers(t *testing.T) {
 	d, more := newCanaryDrive(t)
+	d.trusted = true
 	env, redisURL := servers(t)
 	env = append(env, more...)
 	d.key = installed(t, env)
