@@ -325,6 +325,37 @@ func TestAnEffectOfUnknownOutcomeIsNotRepeated(t *testing.T) {
 	})
 }
 
+func TestAnAnswerOfAToolThatDoesNotArriveIsTold(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		unsent bool
+		calls  int
+	}{"it was sent": {false, 1}, "it was not sent": {true, 2}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			everyDesk(t, func(a llmtest.Asked) llmtest.Reply {
+				if a.Turn == 1 {
+					return llmtest.Reply{Calls: []llmtest.Call{{Name: "write", Arguments: `{"text":"Hello"}`}}, Input: 1, Output: 1}
+				}
+				return llmtest.Reply{Text: a.Results[0], Input: 1, Output: 1}
+			}, func(t *testing.T, d *desk) {
+				d.office.fail = func(connectors.Request) error {
+					d.office.fail = nil
+					return &connectors.Error{Code: connectors.CodeNetwork, Message: "the line broke", Retryable: true, Unsent: c.unsent}
+				}
+				got, err := d.runner.Run(t.Context(), d.agent(clerk, ""), d.request(1))
+				if c.unsent {
+					require.Equal(t, "network", code(err))
+					got, err = d.runner.Run(t.Context(), d.agent(clerk, ""), d.request(2))
+				}
+				require.NoError(t, err)
+				require.Equal(t, !c.unsent, strings.Contains(string(got.Output), "outcome_unknown"), string(got.Output))
+				require.Len(t, d.office.requests(), c.calls)
+			})
+		})
+	}
+}
+
 func TestAToolThatMayWorkLaterIsTriedAgainAlone(t *testing.T) {
 	t.Parallel()
 	everyDesk(t, func(a llmtest.Asked) llmtest.Reply {

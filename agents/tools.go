@@ -363,8 +363,7 @@ func (c *conversation) use(ctx context.Context, turn, index int, call llm.Call) 
 	fresh := c.journal.row(turn, index, hash, began)
 	var result llm.Result
 	if row != nil { // it was about to happen when its worker was lost
-		result = failed(call, connectors.AsError(connectors.Permanent(codeOutcomeUnknown,
-			"it is not known whether this call took effect: find out before doing it again")))
+		result = unknownOutcome(call)
 	} else if result, err = c.do(ctx, turn, index, call, fresh); err != nil {
 		return llm.Result{}, err
 	}
@@ -401,10 +400,12 @@ func (c *conversation) do(ctx context.Context, turn, index int, call llm.Call, r
 			return c.judge(ctx, call, connectors.Permanent(codeBudgetExceeded, "the agent's budget for one call does not allow what this may cost"))
 		}
 	}
+	began := false // something that must not be done twice
 	req.BeforeEffect = func(ctx context.Context) error {
 		if err := c.req.Begin(ctx); err != nil || t.spec.Idempotent || t.spec.NoEffect {
 			return err
 		}
+		began = true
 		return c.journal.beginCall(ctx, row)
 	}
 	var resp connectors.Response
@@ -412,6 +413,9 @@ func (c *conversation) do(ctx context.Context, turn, index int, call llm.Call, r
 		resp, err = c.runner.deps.Tools.Do(ctx, t.slug, req)
 		return err
 	})
+	if e, ok := errors.AsType[*connectors.Error](err); ok && began && e.OutcomeUnknown() && ctx.Err() == nil {
+		return unknownOutcome(call), nil
+	}
 	if err != nil {
 		result, err := c.judge(ctx, call, err)
 		if err != nil && ctx.Err() == nil {
@@ -440,6 +444,11 @@ func (c *conversation) judge(ctx context.Context, call llm.Call, err error) (llm
 		return llm.Result{}, err
 	}
 	return failed(call, connectors.AsError(c.secrets.error(e))), nil
+}
+
+func unknownOutcome(call llm.Call) llm.Result {
+	return failed(call, connectors.AsError(connectors.Permanent(codeOutcomeUnknown,
+		"it is not known whether this call took effect: find out before doing it again")))
 }
 
 func failed(call llm.Call, e *connectors.Error) llm.Result {

@@ -17,6 +17,8 @@ type Error struct {
 	Retryable bool `json:"retryable"`
 	// RetryAfter is how long the other side asked to wait, 0 if it did not.
 	RetryAfter time.Duration `json:"-"`
+	// Unsent says that nothing the action has to do has reached the other side.
+	Unsent bool `json:"-"`
 	// Unauthorized says that the other side does not take the credentials.
 	Unauthorized bool `json:"-"`
 
@@ -47,6 +49,12 @@ func (e *Error) Error() string { return e.Message }
 
 // Unwrap gives what lies behind, for logs and errors.Is; it is never shown.
 func (e *Error) Unwrap() error { return e.cause }
+
+// OutcomeUnknown tells whether nobody can say if the other side has done what it was
+// asked for: it may have been, and no answer arrived.
+func (e *Error) OutcomeUnknown() bool {
+	return !e.Unsent && (e.Code == CodeNetwork || e.Code == CodeTimeout)
+}
 
 // Permanent makes an *Error that trying again cannot mend. A %w argument becomes
 // the hidden cause as well as part of the text.

@@ -23,6 +23,13 @@ func NetworkError(ctx context.Context, err error) *Error {
 	if e := fromEgress(err); e != nil {
 		return e
 	}
+	e = fromLine(ctx, err)
+	var unsent *egress.UnsentError
+	e.Unsent = errors.As(err, &unsent)
+	return e
+}
+
+func fromLine(ctx context.Context, err error) *Error {
 	// When the context has ended, err may be its cause, which can be anything.
 	if e := fromContext(ctx.Err()); e != nil {
 		return e

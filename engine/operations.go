@@ -295,10 +295,13 @@ type NextClaim struct {
 
 // FinishRequest is the result of a step. A nil Error means success.
 type FinishRequest struct {
-	Lease      Lease
-	Output     json.RawMessage
-	Usage      json.RawMessage
-	Error      *models.StepError
+	Lease  Lease
+	Output json.RawMessage
+	Usage  json.RawMessage
+	Error  *models.StepError
+	// Unknown says that the error may hide an effect: no answer arrived. It counts where
+	// one began that must not be repeated, see BeginEffect.
+	Unknown    bool
 	RetryAfter time.Duration // the other side asked to be left alone that long
 	// AwaitRun is a run of the workspace whose end the step waits for after its success,
 	// without a worker: what comes of that run is what comes of the step. Empty: none.
@@ -311,7 +314,7 @@ type FinishRequest struct {
 func (e *Engine) Finish(ctx context.Context, req FinishRequest) (next *Work, err error) {
 	o := &op{ref: req.Lease.Ref.RunRef, def: e.cache.known(req.Lease), what: stepFinished{
 		key: leaseKey(req.Lease), token: req.Lease.Token, output: req.Output, usage: req.Usage,
-		failure: req.Error, retryAfter: req.RetryAfter, await: req.AwaitRun,
+		failure: req.Error, unknown: req.Unknown, retryAfter: req.RetryAfter, await: req.AwaitRun,
 	}}
 	if req.Next != nil {
 		o.then = func(p *plan) happening { return nextClaim(p, *req.Next) }

@@ -145,6 +145,7 @@ type (
 		usage      json.RawMessage
 		failure    *models.StepError
 		retryAfter time.Duration
+		unknown    bool // whether the other side acted, see FinishRequest
 		// await is the run whose end a success is to wait for; empty: none.
 		await models.RunID
 	}

@@ -227,6 +227,51 @@ func TestAnEffectOfUnknownOutcomeIsRepeatedOnlyWhereTheStepSaysSo(t *testing.T) 
 	require.Equal(t, codeOutcomeUnknown, s.snap.run.Error.Code)
 }
 
+func TestAnAnswerThatIsLostIsAnEffectOfUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	of := func(more string) string {
+		return `{"id":"a","type":"connector","connector":"core","action":"set"` + more + `}`
+	}
+	for _, c := range []struct {
+		step       string
+		repeatable bool
+		status     models.StepStatus
+		code       string
+		attempts   int // of the policy that are left to count
+	}{
+		{of(``), false, models.StepFailed, codeOutcomeUnknown, 0},
+		{of(``), true, models.StepFailed, "network", 0},
+		{of(`,"retry":{"max_attempts":2}`), false, models.StepQueued, codeOutcomeUnknown, 1},
+		{of(`,"retry":{"max_attempts":2}`), true, models.StepQueued, "network", 1},
+		{of(`,"retry":{"max_attempts":2},"on_unknown":"fail"`), false, models.StepFailed, codeOutcomeUnknown, 0},
+		{of(`,"retry":{"max_attempts":2},"on_unknown":"fail"`), true, models.StepQueued, "network", 1},
+		{of(`,"on_unknown":"retry"`), false, models.StepQueued, codeOutcomeUnknown, 0},
+		{of(`,"on_unknown":"ask"`), false, models.StepWaiting, codeOutcomeUnknown, 0},
+	} {
+		s := newSim(t, parseGraph(t, `{"steps":[`+c.step+`],"edges":[]}`)).start()
+		token := s.claim(theStep("a"))
+		s.do(effectBegins{key: theStep("a"), token: token, repeatable: c.repeatable})
+		lost := &models.StepError{Code: "network", Message: "the line broke", Retryable: true}
+		s.do(stepFinished{key: theStep("a"), token: token, failure: lost, unknown: true})
+		row := s.row("a")
+		require.Equal(t, c.status, row.Status, c.step)
+		require.Equal(t, c.code, row.Error.Code, c.step)
+		require.Contains(t, row.Error.Message, "the line broke")
+		if c.status == models.StepQueued {
+			require.Equal(t, 2, row.Attempt)
+			require.Equal(t, c.attempts, row.Attempt-row.Crashes-1, c.step)
+			require.True(t, row.DueAt.After(s.now), "not at once: %s", c.step)
+		}
+	}
+	// Of a run that has failed already nobody is asked.
+	s := newSim(t, parseGraph(t, `{"steps":[`+of(`,"on_unknown":"ask"`)+`,`+step("b")+`],"edges":[]}`)).start()
+	token := s.claim(theStep("a"))
+	s.do(effectBegins{key: theStep("a"), token: token})
+	s.do(stepFinished{key: theStep("b"), token: s.claim(theStep("b")), failure: &models.StepError{Code: "x", Message: "no"}})
+	s.do(stepFinished{key: theStep("a"), token: token, failure: &models.StepError{Code: "network", Message: "the line broke", Retryable: true}, unknown: true})
+	require.Equal(t, models.RunFailed, s.snap.run.Status)
+}
+
 func TestAReturnedLeaseIsTheSameAttempt(t *testing.T) {
 	t.Parallel()
 	s := newSim(t, parseGraph(t, `{"steps":[`+step("a")+`],"edges":[]}`)).start()

@@ -203,6 +203,10 @@ func (w *walk) finish(h stepFinished) error {
 		w.complete(n, row, h.output, models.OnSuccess)
 		return nil
 	}
+	if h.unknown && row.EffectAt != nil && !w.readRun().Halted {
+		pause := n.retry.backoff(row.RunID, row.StepID, row.Iteration, max(row.Attempt-row.Crashes, 1), 0)
+		return w.effectUnknown(n, row, h.failure.Message, w.now.Add(max(pause, lineRests)))
+	}
 	return w.attemptFailed(n, row, h.failure, h.retryAfter)
 }
 
@@ -258,7 +262,7 @@ func (w *walk) returnLease(h leaseReturned) error {
 	}
 	n := w.def.nodes[row.StepID]
 	if row.EffectAt != nil {
-		return w.effectUnknown(n, row)
+		return w.effectUnknown(n, row, lostActing, w.now)
 	}
 	deliveries := row.Deliveries + 1 // the task of the last delivery may still hold its id
 	row.Status, row.LeaseToken, row.WorkerID, row.StartedAt, row.Deliveries = models.StepQueued, "", "", nil, deliveries
@@ -278,14 +282,19 @@ func (w *walk) returnLease(h leaseReturned) error {
 // nobody can tell whether it happened.
 const codeOutcomeUnknown = "outcome_unknown"
 
+// lineRests is how long a step without a policy of its own leaves a line alone that broke.
+const lineRests = time.Second
+
+// lostActing is why nobody can tell where a worker is gone.
+const lostActing = "the worker was lost while the step acted outside"
+
 // effectUnknown ends an attempt of which nobody can tell whether its effect happened,
 // in the way the step's author has chosen. Without a choice it may be tried again as
 // far as the step's policy goes: a step without one is not, for its author has not
 // said that twice is better than not at all.
-func (w *walk) effectUnknown(n *node, row *models.Step) error {
-	failure := &models.StepError{
-		Code: codeOutcomeUnknown, Message: "the worker was lost while the step acted outside; it may or may not have happened", Retryable: true,
-	}
+// Why says what went wrong, and due when it may be done again where the author wants that.
+func (w *walk) effectUnknown(n *node, row *models.Step, why string, due time.Time) error {
+	failure := &models.StepError{Code: codeOutcomeUnknown, Message: why + "; it may or may not have happened", Retryable: true}
 	switch n.def.OnUnknown {
 	case models.UnknownAsk:
 		w.ask(row, failure)
@@ -293,9 +302,9 @@ func (w *walk) effectUnknown(n *node, row *models.Step) error {
 	case models.UnknownFail:
 		failure.Retryable = false
 	case models.UnknownRetry:
-		row.Crashes++ // a worker's death is no attempt of the policy, here as elsewhere
+		row.Crashes++ // it is no attempt of the policy, as a worker's death is none
 		if row.Crashes < w.rules.maxCrashes {
-			w.retry(n, row, failure, w.now)
+			w.retry(n, row, failure, due)
 			return nil
 		}
 		failure.Retryable = false
@@ -317,7 +326,7 @@ func (w *walk) loseLease(h leaseOver) error {
 	}
 	row = w.change(row)
 	if row.EffectAt != nil && !w.readRun().Halted {
-		return w.effectUnknown(w.def.nodes[row.StepID], row)
+		return w.effectUnknown(w.def.nodes[row.StepID], row, lostActing, w.now)
 	}
 	row.Crashes++
 	failure := &models.StepError{Code: codeWorkerLost, Message: "the worker was lost while it ran the step", Retryable: true}

@@ -91,7 +91,7 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 				on.Detail = "the end of run " + string(out.Run)
 			}
 		case n.def.Type.Executed():
-			on.Kind, on.Detail = "approval", "a person's decision: it may or may not have acted when its worker was lost; "+
+			on.Kind, on.Detail = "approval", "a person's decision: it may or may not have acted, for no answer arrived; "+
 				"approve to do it again, reject to let it fail"
 		case n.def.Approval != nil:
 			on.Kind, on.Detail = "approval", "a person's approval"

@@ -34,6 +34,7 @@ type outcome struct {
 	output     json.RawMessage
 	usage      json.RawMessage
 	err        *models.StepError
+	unknown    bool // whether the other side did what it was asked for
 	retryAfter time.Duration
 	// await is the run whose end the step waits for; empty: none.
 	await models.RunID
@@ -49,7 +50,7 @@ func (w *Worker) attemptWork(ctx context.Context, work *engine.Work) outcome {
 		return outcome{held: held}
 	}
 	resp, err = guard.Outcome(resp, err, w.cfg.MaxOutput)
-	var out outcome
+	out := outcome{unknown: err != nil && connectors.AsError(err).OutcomeUnknown()}
 	if resp.Usage != nil {
 		usage, unusable := json.Marshal(resp.Usage)
 		if unusable == nil { // a cost that is no number is not worth the step

@@ -255,7 +255,7 @@ func (w *Worker) do(ctx context.Context, work *engine.Work, claimed time.Time, a
 	}
 
 	req := engine.FinishRequest{
-		Lease: work.Lease, Output: out.output, Usage: out.usage, Error: out.err, RetryAfter: out.retryAfter, AwaitRun: out.await,
+		Lease: work.Lease, Output: out.output, Usage: out.usage, Error: out.err, Unknown: out.unknown, RetryAfter: out.retryAfter, AwaitRun: out.await,
 	}
 	next, asked, slot, err := w.finish(ctx, req, agent, chain)
 	w.held.end(a, err == nil)
@@ -307,7 +307,7 @@ func (w *Worker) finish(ctx context.Context, req engine.FinishRequest, agent boo
 			}
 			// The result itself cannot be recorded. That is an outcome, too.
 			w.log.ErrorContext(ctx, "the result of a step could not be recorded", obs.Err(err))
-			req.Output, req.Usage, req.RetryAfter, req.AwaitRun = nil, nil, 0, ""
+			req.Output, req.Usage, req.RetryAfter, req.AwaitRun, req.Unknown = nil, nil, 0, "", false
 			req.Error = &models.StepError{Code: codeInternal, Message: "the result could not be recorded", Retryable: true}
 		}
 		if ended := tries.wait(ctx); ended != nil {

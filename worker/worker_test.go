@@ -14,6 +14,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/stretchr/testify/require"
 
+	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/engine"
 	"github.com/10ex/flows/internal/testkit"
 	"github.com/10ex/flows/models"
@@ -304,6 +305,27 @@ func TestNoEffectWithoutLeave(t *testing.T) {
 	b.engine.add("b", "effect", `1`)
 	require.NoError(t, b.worker.ProcessTask(t.Context(), tasks.NewStep(task("b"))))
 	require.Empty(t, b.engine.finished)
+}
+
+func TestAnAnswerThatDoesNotArriveLeavesTheOutcomeUnknown(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "", worker.Config{})
+	for name, c := range map[string]struct {
+		err     error
+		unknown bool
+	}{
+		"the line broke":        {&connectors.Error{Code: connectors.CodeNetwork, Message: "m", Retryable: true}, true},
+		"no answer in time":     {&connectors.Error{Code: connectors.CodeTimeout, Message: "m", Retryable: true}, true},
+		"nothing was sent":      {&connectors.Error{Code: connectors.CodeNetwork, Message: "m", Retryable: true, Unsent: true}, false},
+		"there was an answer":   {&connectors.Error{Code: "http_503", Message: "m", Status: 503, Retryable: true}, false},
+		"nothing is wrong":      {nil, false},
+		"it was never accepted": {connectors.Permanent(connectors.CodeInputInvalid, "m"), false},
+	} {
+		b.connector.fails(c.err)
+		b.engine.add(name, "effect", `1`)
+		require.NoError(t, b.worker.ProcessTask(t.Context(), tasks.NewStep(task(name))))
+		require.Equal(t, c.unknown, receive(t, b.engine.finished).Unknown, name)
+	}
 }
 
 func TestWhatFollowsIsDoneInTheSameSlot(t *testing.T) {

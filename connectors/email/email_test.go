@@ -257,3 +257,14 @@ func TestNothingIsSentWithoutLeave(t *testing.T) {
 	require.Empty(t, mails)
 	require.NotContains(t, strings.Join(commands, "\n"), "MAIL")
 }
+
+func TestWhetherAMessageWasTakenIsUnknownOnlyAfterIt(t *testing.T) {
+	t.Parallel()
+	for cut, unknown := range map[string]bool{"MAIL": false, "RCPT": false, "DATA": false, ".": true} {
+		_, err := send(t, at(newMailServer(t, script{cut: cut}), connectors.AuthBasic, "")(""), hello)
+		require.Equal(t, connectors.CodeNetwork, connectors.AsError(err).Code, cut)
+		require.Equal(t, unknown, connectors.AsError(err).OutcomeUnknown(), cut)
+	}
+	_, err := send(t, at(newMailServer(t, script{answers: map[string]string{".": "451 later"}}), connectors.AuthBasic, "")(""), hello)
+	require.False(t, connectors.AsError(err).OutcomeUnknown(), "it has said no")
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/mail"
 	"net/textproto"
@@ -151,17 +152,11 @@ func (t *talk) signIn(conn *connectors.Connection, to server, from *mail.Address
 
 // send hands a message over and gives what the server said last.
 func (t *talk) send(m *message) (string, error) {
-	if err := t.client.Mail("<" + m.from.Address + ">"); err != nil {
-		return "", t.failed("the sender: ", err)
-	}
-	for _, to := range m.recipients {
-		if err := t.client.Rcpt("<" + to + ">"); err != nil {
-			return "", t.failed("recipient "+to+": ", err)
-		}
-	}
-	w, err := t.client.Data()
+	w, err := t.announce(m)
 	if err != nil {
-		return "", t.failed("", err)
+		e := *connectors.AsError(err)
+		e.Unsent = true // a message that is not there yet is delivered to nobody
+		return "", &e
 	}
 	if _, err := w.Write(m.content); err != nil {
 		return "", t.failed("", err)
@@ -173,6 +168,23 @@ func (t *talk) send(m *message) (string, error) {
 		return t.printable(closer.ServerResponse()), nil
 	}
 	return "", nil
+}
+
+// announce says from whom and to whom, and gives where to write what.
+func (t *talk) announce(m *message) (io.WriteCloser, error) {
+	if err := t.client.Mail("<" + m.from.Address + ">"); err != nil {
+		return nil, t.failed("the sender: ", err)
+	}
+	for _, to := range m.recipients {
+		if err := t.client.Rcpt("<" + to + ">"); err != nil {
+			return nil, t.failed("recipient "+to+": ", err)
+		}
+	}
+	w, err := t.client.Data()
+	if err != nil {
+		return nil, t.failed("", err)
+	}
+	return w, nil
 }
 
 // close ends the conversation, with a word where the line still takes one.

@@ -2,6 +2,7 @@ package slack_test
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -143,4 +144,30 @@ func TestRateLimitInTheBodyIsObeyed(t *testing.T) {
 	})
 	_, err := setup(t).Do(t.Context(), connectors.Request{Action: "post_message", Input: []byte(`{"text":"hi"}`), Connection: bot(p.URL)})
 	require.Equal(t, 30*time.Second, connectors.AsError(err).RetryAfter)
+}
+
+// A peer that reads the request and hangs up may have done what it was asked for; one that
+// cannot be reached has not.
+func TestWhetherAMessageWasPostedMayBeUnknown(t *testing.T) {
+	t.Parallel()
+	p := connectorstest.NewPeer(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		line, _, err := w.(http.Hijacker).Hijack() //nolint:forcetypeassert // that of net/http can
+		if err == nil {
+			_ = line.Close()
+		}
+	})
+	post := func(url string) *connectors.Error {
+		_, err := setup(t).Do(t.Context(), connectors.Request{Action: "post_message", Input: []byte(`{"text":"hi"}`), Connection: bot(url)})
+		return connectors.AsError(err)
+	}
+	e := post(p.URL)
+	require.Equal(t, connectors.CodeNetwork, e.Code)
+	require.True(t, e.OutcomeUnknown())
+	gone, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
+	require.NoError(t, err)
+	require.NoError(t, gone.Close())
+	e = post("http://" + gone.Addr().String())
+	require.Equal(t, connectors.CodeNetwork, e.Code)
+	require.False(t, e.OutcomeUnknown(), "nothing was sent")
 }

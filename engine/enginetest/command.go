@@ -26,6 +26,7 @@ import (
 //	STEP acts                             a worker takes the step and begins what must not be repeated blindly
 //	STEP done [OUTPUT]                    a worker ends it well; without output it is its input
 //	STEP fails CODE [retryable] [asks D]  an attempt fails; the other side may ask for a pause of D
+//	STEP hears nothing                    what it sent may have arrived, and no answer has
 //	STEP event EVENT                      the event a wait is for arrives
 //	STEP approved [DATA]                  a person says yes
 //	STEP rejected [COMMENT]               a person says no
@@ -50,6 +51,9 @@ var commands = []struct {
 	{form(`STEP acts`), (*world).acts},
 	{form(`STEP done(?: (.+))?`), (*world).done},
 	{form(`STEP fails (\w+)( retryable)?(?: asks (\S+))?`), (*world).fails},
+	{form(`STEP hears nothing`), func(w *world, m []string) {
+		w.finish(m[1], engine.FinishRequest{Unknown: true, Error: &models.StepError{Code: "network", Message: "the line broke", Retryable: true}})
+	}},
 	{form(`STEP event (\{.*)`), (*world).event},
 	{form(`STEP approved(?: (.+))?`), func(w *world, m []string) {
 		w.decide(m[1], engine.Decision{Approved: true, Data: w.json(m[2])})

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -160,10 +162,16 @@ func (c *Client) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 		req, done = c.observe(req)
 		defer func() { done(resp, err) }()
 	}
-	resp, err = c.transport.RoundTrip(req)
+	var sent atomic.Bool
+	resp, err = c.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		WroteHeaders: func() { sent.Store(true) },
+	})))
 	if err != nil {
 		if blocked, ok := errors.AsType[*BlockedError](err); ok {
 			return nil, blocked // without the resolved address net puts around it
+		}
+		if !sent.Load() {
+			err = &UnsentError{err}
 		}
 		return nil, err
 	}

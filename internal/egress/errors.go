@@ -43,3 +43,11 @@ func errScheme() error {
 func errUserinfo() error {
 	return &BlockedError{reason: "a user name or password in an address is not allowed; use a header"}
 }
+
+// UnsentError is a failure before anything of a request was sent.
+type UnsentError struct{ cause error }
+
+func (e *UnsentError) Error() string { return e.cause.Error() }
+
+// Unwrap gives what failed.
+func (e *UnsentError) Unwrap() error { return e.cause }
