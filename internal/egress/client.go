@@ -144,7 +144,16 @@ func (c *Client) HTTP() *http.Client {
 
 // RoundTrip sends one request without following redirects, under the rules for
 // addresses and sizes. Each hop of a redirect passes here again.
-func (c *Client) RoundTrip(req *http.Request) (resp *http.Response, err error) {
+func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
+	var sent atomic.Bool
+	resp, err := c.roundTrip(req, &sent)
+	if _, blocked := errors.AsType[*BlockedError](err); err != nil && !blocked && !sent.Load() {
+		err = &UnsentError{err}
+	}
+	return resp, err
+}
+
+func (c *Client) roundTrip(req *http.Request, sent *atomic.Bool) (resp *http.Response, err error) {
 	err = checkURL(req.URL)
 	if err == nil {
 		err = checkWithin(req.Context(), req.URL)
@@ -162,16 +171,12 @@ func (c *Client) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 		req, done = c.observe(req)
 		defer func() { done(resp, err) }()
 	}
-	var sent atomic.Bool
 	resp, err = c.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		WroteHeaders: func() { sent.Store(true) },
 	})))
 	if err != nil {
 		if blocked, ok := errors.AsType[*BlockedError](err); ok {
 			return nil, blocked // without the resolved address net puts around it
-		}
-		if !sent.Load() {
-			err = &UnsentError{err}
 		}
 		return nil, err
 	}
