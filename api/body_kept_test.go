@@ -13,6 +13,7 @@ import (
 // The buffers of a connection are the same for all its requests: what they hold after
 // one is what they hold for ever.
 func TestConnectionsKeepNoLargeBodies(t *testing.T) {
+	t.Parallel()
 	app := fiber.New()
 	large, small := strings.Repeat("x", keptBody+1), "x"
 	for name, send := range map[string]func(*fiber.Ctx, string) error{
