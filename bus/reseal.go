@@ -2,58 +2,31 @@ package bus
 
 import (
 	"context"
-	"errors"
 
 	"github.com/10ex/flows/internal/seal"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
 )
 
-// Resealed counts what was found while everything was sealed again.
-type Resealed struct {
-	// Examined are triggers that have a secret.
-	Examined int `json:"examined"`
-	// Resealed are those with one that was sealed under an older key.
-	Resealed int `json:"resealed"`
-	// Unreadable are those that no key of the ring opens. They are left as they are.
-	Unreadable int `json:"unreadable"`
-}
-
 // resealPage is how many rows are read at once.
 const resealPage = 100
 
 // Reseal seals every secret of triggers again that is sealed under an older key. It may
 // be stopped and begun again at any time, and beside a product that runs.
-func Reseal(ctx context.Context, s *store.Store, ring *seal.Ring) (Resealed, error) {
-	var (
-		out   Resealed
-		after *models.Trigger
-	)
-	for {
-		rows, err := s.SealedTriggers(ctx, after, resealPage)
-		if err != nil || len(rows) == 0 {
-			return out, err
-		}
-		for _, row := range rows {
-			after = row
-			out.Examined++
+func Reseal(ctx context.Context, s *store.Store, ring *seal.Ring) (seal.Renewed, error) {
+	return seal.Renew(
+		func(after *models.Trigger) ([]*models.Trigger, error) {
+			return s.SealedTriggers(ctx, after, resealPage)
+		},
+		func(row *models.Trigger) (bool, error) {
 			next, changed, err := resealed(ring, row)
-			switch {
-			case errors.Is(err, seal.ErrUnknownKey), errors.Is(err, seal.ErrBroken):
-				out.Unreadable++
-				continue
-			case err != nil:
-				return out, err
-			case !changed:
-				continue
+			if err != nil || !changed {
+				return false, err
 			}
 			// A secret that was changed meanwhile was sealed under the newest key then.
-			if _, err := s.For(row.WorkspaceID).ResealTrigger(ctx, row, next); err != nil {
-				return out, err
-			}
-			out.Resealed++
-		}
-	}
+			_, err = s.For(row.WorkspaceID).ResealTrigger(ctx, row, next)
+			return err == nil, err
+		})
 }
 
 // resealed gives a trigger with its secrets under the newest key.

@@ -10,50 +10,27 @@ import (
 	"github.com/10ex/flows/store"
 )
 
-// Resealed counts what was found while everything was sealed again.
-type Resealed struct {
-	// Examined are rows that hold something sealed.
-	Examined int `json:"examined"`
-	// Resealed are those that were sealed under an older key, at least in part.
-	Resealed int `json:"resealed"`
-	// Unreadable are those that no key of the ring opens. They are left as they are.
-	Unreadable int `json:"unreadable"`
-}
-
 // resealPage is how many rows are read at once.
 const resealPage = 100
 
 // Reseal seals everything of connections again that is sealed under an older key. It
 // may be stopped and begun again at any time, and beside a product that runs.
-func Reseal(ctx context.Context, s *store.Store, ring *seal.Ring) (Resealed, error) {
-	var (
-		out   Resealed
-		after *models.Connection
-	)
+func Reseal(ctx context.Context, s *store.Store, ring *seal.Ring) (seal.Renewed, error) {
 	keep := &Service{deps: Deps{Seal: ring}}
-	for {
-		rows, err := s.SealedConnections(ctx, after, resealPage)
-		if err != nil || len(rows) == 0 {
-			return out, err
-		}
-		for _, row := range rows {
-			after = row
-			out.Examined++
+	return seal.Renew(
+		func(after *models.Connection) ([]*models.Connection, error) {
+			return s.SealedConnections(ctx, after, resealPage)
+		},
+		func(row *models.Connection) (bool, error) {
 			if !stale(ring, row) {
-				continue
+				return false, nil
 			}
 			_, err := s.For(row.WorkspaceID).UpdateConnection(ctx, row.ID, keep.reseal)
-			switch {
-			case errors.Is(err, models.ErrNotFound): // it was deleted
-			case errors.Is(err, seal.ErrUnknownKey), errors.Is(err, seal.ErrBroken):
-				out.Unreadable++
-			case err != nil:
-				return out, err
-			default:
-				out.Resealed++
+			if errors.Is(err, models.ErrNotFound) { // it was deleted
+				return false, nil
 			}
-		}
-	}
+			return err == nil, err
+		})
 }
 
 func stale(ring *seal.Ring, row *models.Connection) bool {

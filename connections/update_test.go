@@ -149,23 +149,23 @@ func TestEverythingIsSealedAgainUnderTheNewKey(t *testing.T) {
 
 		lost, err := connections.Reseal(t.Context(), b.store, stranger)
 		require.NoError(t, err)
-		require.Equal(t, connections.Resealed{Examined: 4, Unreadable: 4}, lost)
+		require.Equal(t, seal.Renewed{Examined: 4, Unreadable: 4}, lost)
 		accounts, err := connections.Reseal(t.Context(), b.store, both)
 		require.NoError(t, err)
-		require.Equal(t, connections.Resealed{Examined: 4, Resealed: 4}, accounts)
+		require.Equal(t, seal.Renewed{Examined: 4, Resealed: 4}, accounts)
 		again, err := connections.Reseal(t.Context(), b.store, both)
 		require.NoError(t, err)
-		require.Equal(t, connections.Resealed{Examined: 4}, again)
+		require.Equal(t, seal.Renewed{Examined: 4}, again)
 
 		hooks, err := bus.Reseal(t.Context(), b.store, stranger)
 		require.NoError(t, err)
-		require.Equal(t, bus.Resealed{Examined: 1, Unreadable: 1}, hooks)
+		require.Equal(t, seal.Renewed{Examined: 1, Unreadable: 1}, hooks)
 		hooks, err = bus.Reseal(t.Context(), b.store, both)
 		require.NoError(t, err)
-		require.Equal(t, bus.Resealed{Examined: 1, Resealed: 1}, hooks)
+		require.Equal(t, seal.Renewed{Examined: 1, Resealed: 1}, hooks)
 		hooks, err = bus.Reseal(t.Context(), b.store, both)
 		require.NoError(t, err)
-		require.Equal(t, bus.Resealed{Examined: 1}, hooks)
+		require.Equal(t, seal.Renewed{Examined: 1}, hooks)
 
 		after := b.with(t, fresh, b.store) // the old key is gone
 		for _, row := range rows {

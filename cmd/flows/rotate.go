@@ -7,6 +7,7 @@ import (
 
 	"github.com/10ex/flows/bus"
 	"github.com/10ex/flows/connections"
+	"github.com/10ex/flows/internal/seal"
 )
 
 type encryptionCommand struct {
@@ -17,10 +18,8 @@ type encryptionRotateCommand struct{}
 
 // rotated is what became of one kind of secrets.
 type rotated struct {
-	Kind       string `json:"kind"`
-	Examined   int    `json:"examined"`
-	Resealed   int    `json:"resealed"`
-	Unreadable int    `json:"unreadable"`
+	Kind string `json:"kind"`
+	seal.Renewed
 }
 
 // Run seals again what is sealed under older keys and prints counts. It may be stopped
@@ -46,14 +45,14 @@ func (encryptionRotateCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return oldSchema(ctx, s, err)
 	}
-	if err := p.print(rotated{"connections", accounts.Examined, accounts.Resealed, accounts.Unreadable}); err != nil {
+	if err := p.print(rotated{"connections", accounts}); err != nil {
 		return err
 	}
 	triggers, err := bus.Reseal(ctx, s, ring)
 	if err != nil {
 		return oldSchema(ctx, s, err)
 	}
-	if err := p.print(rotated{"triggers", triggers.Examined, triggers.Resealed, triggers.Unreadable}); err != nil {
+	if err := p.print(rotated{"triggers", triggers}); err != nil {
 		return err
 	}
 	if n := accounts.Unreadable + triggers.Unreadable; n > 0 {

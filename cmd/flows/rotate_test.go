@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/10ex/flows/internal/seal"
+
 	"github.com/10ex/flows/internal/testkit"
 )
 
@@ -32,7 +34,9 @@ func TestStoredSecretsMoveToTheNewKey(t *testing.T) {
 	require.Equal(t, 201, status, string(raw))
 	require.Zero(t, server.stop())
 
-	count := func(kind string, resealed int) rotated { return rotated{Kind: kind, Examined: 1, Resealed: resealed} }
+	count := func(kind string, resealed int) rotated {
+		return rotated{kind, seal.Renewed{Examined: 1, Resealed: resealed}}
+	}
 	require.Equal(t, []rotated{count("connections", 1), count("triggers", 1)}, runTo[rotated](t, with(newKey+","+oldKey), "encryption", "rotate"))
 	require.Equal(t, []rotated{count("connections", 0), count("triggers", 0)}, runTo[rotated](t, with(newKey), "encryption", "rotate"))
 	p = start(t, with(oldKey), "encryption", "rotate")

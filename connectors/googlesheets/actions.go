@@ -14,7 +14,12 @@ const (
 	schemaRow   = `{"type": "array", "maxItems": 1000, "items": ` + schemaCell + `}`
 	schemaRaw   = `{"type": "boolean", "default": false, "description": "Keeps text as it is. Otherwise it is read as if somebody typed it: =A1+1 becomes a formula, 3/4 a date."}`
 	schemaNamed = `{"type": "object", "additionalProperties": ` + schemaCell + `, "description": "Values by the names of columns, which stand in the first row of the range."}`
-	schemaDone  = `{
+	schemaRows  = `{
+		"type": "object",
+		"properties": {` + schemaSheet + `, "range": ` + schemaRange + `, "values": {"type": "array", "minItems": 1, "maxItems": 1000, "items": ` + schemaRow + `}, "raw": ` + schemaRaw + `},
+		"required": ["range", "values"], "additionalProperties": false
+	}`
+	schemaDone = `{
 		"type": "object",
 		"properties": {
 			"range":   {"type": "string", "description": "The cells that were written."},
@@ -46,12 +51,8 @@ var actions = []rest.Action{
 			Name:        "append_rows",
 			Guarded:     []string{"spreadsheet_id"},
 			Description: "Appends rows below the table in a range, as append_row does with one.",
-			Input: json.RawMessage(`{
-				"type": "object",
-				"properties": {` + schemaSheet + `, "range": ` + schemaRange + `, "values": {"type": "array", "minItems": 1, "maxItems": 1000, "items": ` + schemaRow + `}, "raw": ` + schemaRaw + `},
-				"required": ["range", "values"], "additionalProperties": false
-			}`),
-			Output: json.RawMessage(schemaDone),
+			Input:       json.RawMessage(schemaRows),
+			Output:      json.RawMessage(schemaDone),
 		},
 		Do: appendRows,
 	},
@@ -85,13 +86,9 @@ var actions = []rest.Action{
 			Name:        "update_range",
 			Guarded:     []string{"spreadsheet_id"},
 			Description: "Writes values over a range, from its first cell on. Null leaves a cell as it is.",
-			Input: json.RawMessage(`{
-				"type": "object",
-				"properties": {` + schemaSheet + `, "range": ` + schemaRange + `, "values": {"type": "array", "minItems": 1, "maxItems": 1000, "items": ` + schemaRow + `}, "raw": ` + schemaRaw + `},
-				"required": ["range", "values"], "additionalProperties": false
-			}`),
-			Output:     json.RawMessage(schemaDone),
-			Idempotent: true,
+			Input:       json.RawMessage(schemaRows),
+			Output:      json.RawMessage(schemaDone),
+			Idempotent:  true,
 		},
 		Do: updateRange,
 	},
