@@ -354,6 +354,9 @@ func (a *API) Shutdown(ctx context.Context) error {
 	listeners := a.listeners
 	a.mu.Unlock()
 	a.feeds.stop()
+	for _, l := range listeners {
+		l.end()
+	}
 	err := a.app.ShutdownWithContext(ctx)
 	a.stopWork()
 	a.work.Wait()

@@ -122,8 +122,6 @@ func (b *bundle) listen(t testing.TB) string {
 	done := make(chan error, 1)
 	go func() { done <- b.api.Listen(l) }()
 	t.Cleanup(func() {
-		// A connection that has sent nothing yet is given five seconds to do so: clients
-		// open some that they have no use for.
 		ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
 		defer stop()
 		require.NoError(t, b.api.Shutdown(ctx))

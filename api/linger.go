@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,13 +25,15 @@ type lingeringListener struct {
 	shut sync.Once
 
 	mu     sync.Mutex
+	ending bool
 	closed bool
 	open   map[*lingeringConn]bool // those that are being read to their end
+	silent map[*lingeringConn]bool // those that have sent nothing yet
 	wg     sync.WaitGroup
 }
 
 func newLingeringListener(l net.Listener) *lingeringListener {
-	return &lingeringListener{Listener: l, open: map[*lingeringConn]bool{}}
+	return &lingeringListener{Listener: l, open: map[*lingeringConn]bool{}, silent: map[*lingeringConn]bool{}}
 }
 
 // Accept waits for the next connection.
@@ -39,10 +42,29 @@ func (l *lingeringListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if half, ok := c.(interface{ CloseWrite() error }); ok {
-		return &lingeringConn{Conn: c, half: half, listener: l}, nil
+	half, ok := c.(interface{ CloseWrite() error })
+	if !ok {
+		return c, nil
 	}
-	return c, nil
+	lc := &lingeringConn{Conn: c, half: half, listener: l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ending {
+		return lc, c.Close()
+	}
+	l.silent[lc] = true
+	return lc, nil
+}
+
+// end closes the connections that have sent nothing. Clients open some that they have
+// no use for, and the server would wait for their requests.
+func (l *lingeringListener) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ending = true
+	for c := range l.silent {
+		_ = c.Conn.Close()
+	}
 }
 
 // Close takes no more connections. It may be called twice.
@@ -72,6 +94,18 @@ type lingeringConn struct {
 	half     interface{ CloseWrite() error }
 	listener *lingeringListener
 	once     sync.Once
+	heard    atomic.Bool
+}
+
+func (c *lingeringConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+		c.listener.mu.Lock()
+		delete(c.listener.silent, c)
+		c.listener.mu.Unlock()
+	}
+	return n, err
 }
 
 // Close ends what we send at once, and the connection when the client has ended
@@ -86,6 +120,7 @@ func (c *lingeringConn) close() error {
 	l := c.listener
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	delete(l.silent, c)
 	if l.closed || c.half.CloseWrite() != nil {
 		return c.Conn.Close()
 	}
