@@ -21,6 +21,7 @@ func TestConnectionsKeepNoLargeBodies(t *testing.T) {
 		"given":   func(c *fiber.Ctx, body string) error { return c.SendString(body) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := app.AcquireCtx(&fasthttp.RequestCtx{})
 			defer app.ReleaseCtx(c)
 			for _, body := range []string{small, large} {
