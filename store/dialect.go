@@ -194,6 +194,8 @@ func openSQLite(cfg Config) (dialect, *sql.DB, error) {
 		"synchronous(NORMAL)",
 		"foreign_keys(1)", "temp_store(MEMORY)", "cache_size(-16000)",
 	}}
+	// In the name of a file may be what means something else in a URL.
+	path = (&url.URL{Path: path}).EscapedPath()
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: path, RawQuery: q.Encode()}).String())
 	if err != nil {
 		return nil, nil, fmt.Errorf("sqlite file: %w", err)
