@@ -257,6 +257,9 @@ func (p *platform) start(ctx context.Context, hash string) (*platformRun, error)
 	if err != nil {
 		return nil, err
 	}
+	if p.connection.Redactor().Text(run.id()) != run.id() { // it is kept, and shown where requests are traced
+		return nil, connectors.Permanent(connectors.CodeBadResponse, "the platform calls its run by what must not be kept")
+	}
 	id, err := json.Marshal(run.id())
 	if err != nil || p.journal.ledger == nil || run.id() == "" {
 		return run, nil //nolint:nilerr // a text can always be written

@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// accounts lists an account at least for every connector that acts through one over HTTP
-// or by mail.
+// accounts lists an account at least for every connector that acts through one.
 func (d *canaryDrive) accounts(t *testing.T) []account {
 	t.Helper()
 	below := func(_ *testing.T, mode string) map[string]any {
@@ -21,6 +20,21 @@ func (d *canaryDrive) accounts(t *testing.T) []account {
 	request := canaryUse{"request", `{"method":"POST","url":"/again","body":{"x":1}}`}
 	pages := canaryUse{"request", `{"method":"GET","url":"/pages","paginate":{"by":"link"}}`}
 	get := canaryUse{"request", `{"method":"GET","url":"/x?y=1"}`}
+	mcp := func(name, path string) account {
+		return account{
+			name: name, connector: "mcp", config: map[string]any{"auth": json.RawMessage(`{"type":"bearer"}`)}, secrets: []string{"token"}, modes: modesOfHTTP(),
+			at: func(_ *testing.T, mode string) map[string]any {
+				return map[string]any{"url": d.peer.url + "/" + mode + path}
+			},
+			actions: []canaryUse{
+				{"call_tool", `{"tool":"echo","arguments":{}}`}, {"call_tool", `{"tool":"fail","arguments":{}}`},
+				{"call_tool", `{"tool":"break","arguments":{}}`}, {"list_tools", `{}`},
+			},
+		}
+	}
+	chat := canaryUse{"chat", `{"model":"small","prompt":"hello"}`}
+	modelList := canaryUse{"list_models", `{}`}
+	operations := []canaryUse{{"call", `{"operation":"echo","parameters":{},"body":{"x":1}}`}, {"list_operations", `{}`}}
 	all := []account{
 		rest("http-bearer", "http", `{"type":"bearer"}`, "token", request, pages, get),
 		rest("http-basic", "http", `{"type":"basic","username":"ann"}`, "password", request, get),
@@ -36,6 +50,39 @@ func (d *canaryDrive) accounts(t *testing.T) []account {
 		rest("google_sheets", "google_sheets", `{"type":"bearer"}`, "token",
 			canaryUse{"read_range", `{"spreadsheet_id":"s1","range":"Leads"}`}, canaryUse{"append_row", `{"spreadsheet_id":"s1","range":"Leads","row":{"Email":"ann@x.example"}}`},
 			canaryUse{"clear_range", `{"spreadsheet_id":"s1","range":"Leads"}`}),
+		rest("openai", "openai", `{"type":"bearer"}`, "token", chat, modelList),
+		rest("anthropic", "anthropic", `{"type":"bearer"}`, "token", chat, modelList),
+		{
+			name: "oauth", connector: "http", secrets: []string{"client_secret"}, modes: modesOfHTTP(), actions: []canaryUse{request, get},
+			at: func(_ *testing.T, mode string) map[string]any {
+				return map[string]any{"base_url": d.peer.url + "/" + mode, "auth": map[string]any{
+					"type": "oauth2", "grant": "client_credentials", "client_id": "oauth", "token_url": d.peer.url + "/" + mode + "/token",
+				}}
+			},
+		},
+		{
+			name: "oauth-good", connector: "http", secrets: []string{"client_secret"}, modes: modesOfHTTP(), actions: []canaryUse{request, get},
+			at: func(_ *testing.T, mode string) map[string]any {
+				return map[string]any{"base_url": d.peer.url + "/" + mode, "auth": map[string]any{
+					"type": "oauth2", "grant": "client_credentials", "client_id": "oauth-good", "token_url": d.peer.url + "/ok/token",
+				}}
+			},
+		},
+		{
+			name: "document", connector: "openapi", config: map[string]any{"auth": json.RawMessage(`{"type":"bearer"}`)}, secrets: []string{"token"},
+			modes: modesOfHTTP(), actions: operations,
+			at: func(_ *testing.T, mode string) map[string]any {
+				return map[string]any{"document_url": d.peer.url + "/" + mode + "/openapi.json"}
+			},
+		},
+		{
+			name: "operation", connector: "openapi", config: map[string]any{"auth": json.RawMessage(`{"type":"header","name":"X-Api-Key"}`)}, secrets: []string{"value"},
+			modes: modesOfHTTP(), actions: operations,
+			at: func(_ *testing.T, mode string) map[string]any {
+				return map[string]any{"document_url": d.peer.url + "/ok/openapi.json", "base_url": d.peer.url + "/" + mode}
+			},
+		},
+		mcp("mcp", "/mcp"), mcp("mcp-stream", "/mcp-stream"),
 	}
 	if !d.trusted {
 		return all

@@ -47,6 +47,9 @@ var kindForm = regexp.MustCompile(canaryCore + `\(([^)]*)\)`)
 func (e *echoes) secretsIn(r *http.Request, body []byte) (found []string) {
 	var candidates []string
 	if _, password, ok := r.BasicAuth(); ok {
+		if !kindForm.MatchString(password) { // clients of OAuth send it in the spelling of URLs
+			password, _ = url.QueryUnescape(password)
+		}
 		candidates = append(candidates, password)
 	}
 	for _, values := range r.Header {
@@ -114,14 +117,9 @@ func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secrets := e.secretsIn(r, body)
 	s := strings.Join(secrets, " ")
 	mode, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	if !e.misbehave(w, r, mode, s) && !e.speak(w, r, mode, rest, s, body) {
+	if !e.misbehave(w, r, mode, s) && !e.speak(w, r, rest, s, body) {
 		e.ok(w, rest, s)
 	}
-}
-
-// speak answers in the words of protocols that are more than HTTP.
-func (e *echoes) speak(w http.ResponseWriter, r *http.Request, mode, rest, s string, body []byte) bool {
-	return false
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -205,7 +205,21 @@ func (d *canaryDrive) drive(t *testing.T) {
 				d.account(t, a)
 			})
 		}
+		for _, a := range d.agents(t) {
+			t.Run("agent-"+a.name, func(t *testing.T) {
+				t.Parallel()
+				d.agent(t, a)
+			})
+		}
+		for _, a := range d.registrations(t) {
+			t.Run("registered-"+a.name, func(t *testing.T) {
+				t.Parallel()
+				d.registered(t, a)
+			})
+		}
 	})
+	d.requireEveryConnector(t)
+	require.Positive(t, d.peer.kinds()["oauth-good.access"], "a token that a server gave was never used")
 	for _, path := range []string{"/connections?limit=200", "/runs?limit=200", "/events?limit=200", "/connectors?limit=200", "/agents?limit=200", "/workflows?limit=200"} {
 		d.see(t, "GET", path, "")
 	}

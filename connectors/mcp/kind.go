@@ -70,9 +70,9 @@ func (k *Kind) Compile(ctx context.Context, r connectors.Registration) (connecto
 	err = k.session(ctx, t, r.Connection, "", func(ctx context.Context, s visit) error {
 		if about := s.InitializeResult(); about != nil {
 			if about.ServerInfo != nil {
-				out.Name = clip(cmp.Or(about.ServerInfo.Title, about.ServerInfo.Name), 200)
+				out.Name = clip(s.secrets.Text(cmp.Or(about.ServerInfo.Title, about.ServerInfo.Name)), 200)
 			}
-			out.Description = clip(about.Instructions, 1000)
+			out.Description = clip(s.secrets.Text(about.Instructions), 1000)
 		}
 		data.Tools, err = list(ctx, s)
 		return err
@@ -121,7 +121,12 @@ func list(ctx context.Context, s visit) ([]tool, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, page.Tools...)
+		for _, theirs := range page.Tools {
+			if theirs, err = without(s.secrets, theirs); err != nil {
+				return nil, err
+			}
+			all = append(all, theirs)
+		}
 		if len(all) > connectors.MaxActions {
 			return nil, refuse("has more than %d tools", connectors.MaxActions)
 		}
@@ -151,6 +156,19 @@ func list(ctx context.Context, s visit) ([]tool, error) {
 		out = append(out, t)
 	}
 	return out, nil
+}
+
+// without gives a tool without the secrets that its server was shown.
+func without(secrets *connectors.Redactor, t *sdk.Tool) (*sdk.Tool, error) {
+	if secrets == nil {
+		return t, nil
+	}
+	raw, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	clean := &sdk.Tool{}
+	return clean, json.Unmarshal(secrets.JSON(raw), clean)
 }
 
 // output is what an action gives, around what a tool says of its structured result.

@@ -37,6 +37,8 @@ const maxRedirects = 3
 type visit struct {
 	*sdk.ClientSession
 	wire *wire
+	// secrets are those the server was shown. What it says of itself is kept and shown.
+	secrets *connectors.Redactor
 }
 
 // session runs use in a session with a server, which ends with it.
@@ -62,7 +64,7 @@ func (k *Kind) session(ctx context.Context, t target, conn *connectors.Connectio
 		return d.explain(ctx, err)
 	}
 	defer func() { _ = s.Close() }() // the server hears that nobody comes back
-	if err := use(ctx, visit{s, &d.wire}); err != nil {
+	if err := use(ctx, visit{s, &d.wire, conn.Redactor()}); err != nil {
 		return d.explain(ctx, err)
 	}
 	return nil

@@ -57,6 +57,7 @@ func (k *Kind) Compile(ctx context.Context, r connectors.Registration) (connecto
 		if raw, err = fetch(ctx, k.client, cfg.DocumentURL, r.Connection); err != nil {
 			return connectors.Compiled{}, err
 		}
+		raw = without(r.Connection.Redactor(), raw)
 	}
 	select {
 	case k.reading <- struct{}{}:
@@ -70,6 +71,18 @@ func (k *Kind) Compile(ctx context.Context, r connectors.Registration) (connecto
 	}
 	data, err := doc.encode()
 	return connectors.Compiled{Name: about.name, Description: about.description, Actions: len(doc.Operations), Data: data}, err
+}
+
+// without gives a document without the secrets with which it was fetched: it is kept
+// and shown, and a server may have written them into it.
+func without(secrets *connectors.Redactor, document []byte) []byte {
+	switch {
+	case secrets == nil:
+		return document
+	case json.Valid(document):
+		return secrets.JSON(document)
+	}
+	return []byte(secrets.Text(string(document)))
 }
 
 // Open makes a connector of a document that was read.

@@ -107,6 +107,15 @@ func (v *Vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, map[string]any{"object": "list", "data": []map[string]string{{"id": "small", "type": "model"}, {"id": "large", "type": "model"}}})
 		return
 	}
+	v.speak(w, r)
+}
+
+// Speak answers a request by a script, whatever key comes with it.
+func Speak(w http.ResponseWriter, r *http.Request, script func(Asked) Reply) {
+	(&Vendor{script: script}).speak(w, r)
+}
+
+func (v *Vendor) speak(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
