@@ -152,7 +152,7 @@ func TestWhetherAMessageWasPostedMayBeUnknown(t *testing.T) {
 	t.Parallel()
 	p := connectorstest.NewPeer(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		line, _, err := w.(http.Hijacker).Hijack() //nolint:forcetypeassert // that of net/http can
+		line, _, err := w.(http.Hijacker).Hijack()
 		if err == nil {
 			_ = line.Close()
 		}
@@ -164,7 +164,7 @@ func TestWhetherAMessageWasPostedMayBeUnknown(t *testing.T) {
 	e := post(p.URL)
 	require.Equal(t, connectors.CodeNetwork, e.Code)
 	require.True(t, e.OutcomeUnknown())
-	gone, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, gone.Close())
 	e = post("http://" + gone.Addr().String())
