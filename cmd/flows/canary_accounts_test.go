@@ -14,7 +14,7 @@ func (d *canaryDrive) accounts(t *testing.T) []account {
 	rest := func(name, connector, auth string, secret string, actions ...canaryUse) account {
 		return account{
 			name: name, connector: connector, config: map[string]any{"auth": json.RawMessage(auth)}, secrets: []string{secret},
-			modes: modesOfHTTP(), at: below, actions: actions,
+			modes: d.modes(name), at: below, actions: actions,
 		}
 	}
 	request := canaryUse{"request", `{"method":"POST","url":"/again","body":{"x":1}}`}
@@ -22,7 +22,7 @@ func (d *canaryDrive) accounts(t *testing.T) []account {
 	get := canaryUse{"request", `{"method":"GET","url":"/x?y=1"}`}
 	mcp := func(name, path string) account {
 		return account{
-			name: name, connector: "mcp", config: map[string]any{"auth": json.RawMessage(`{"type":"bearer"}`)}, secrets: []string{"token"}, modes: modesOfHTTP(),
+			name: name, connector: "mcp", config: map[string]any{"auth": json.RawMessage(`{"type":"bearer"}`)}, secrets: []string{"token"}, modes: d.modes(name),
 			at: func(_ *testing.T, mode string) map[string]any {
 				return map[string]any{"url": d.peer.url + "/" + mode + path}
 			},
@@ -53,7 +53,7 @@ func (d *canaryDrive) accounts(t *testing.T) []account {
 		rest("openai", "openai", `{"type":"bearer"}`, "token", chat, modelList),
 		rest("anthropic", "anthropic", `{"type":"bearer"}`, "token", chat, modelList),
 		{
-			name: "oauth", connector: "http", secrets: []string{"client_secret"}, modes: modesOfHTTP(), actions: []canaryUse{request, get},
+			name: "oauth", connector: "http", secrets: []string{"client_secret"}, modes: d.modes("oauth"), actions: []canaryUse{request, get},
 			at: func(_ *testing.T, mode string) map[string]any {
 				return map[string]any{"base_url": d.peer.url + "/" + mode, "auth": map[string]any{
 					"type": "oauth2", "grant": "client_credentials", "client_id": "oauth", "token_url": d.peer.url + "/" + mode + "/token",
@@ -61,7 +61,7 @@ func (d *canaryDrive) accounts(t *testing.T) []account {
 			},
 		},
 		{
-			name: "oauth-good", connector: "http", secrets: []string{"client_secret"}, modes: modesOfHTTP(), actions: []canaryUse{request, get},
+			name: "oauth-good", connector: "http", secrets: []string{"client_secret"}, modes: d.modes("oauth-good"), actions: []canaryUse{request, get},
 			at: func(_ *testing.T, mode string) map[string]any {
 				return map[string]any{"base_url": d.peer.url + "/" + mode, "auth": map[string]any{
 					"type": "oauth2", "grant": "client_credentials", "client_id": "oauth-good", "token_url": d.peer.url + "/ok/token",
@@ -70,14 +70,14 @@ func (d *canaryDrive) accounts(t *testing.T) []account {
 		},
 		{
 			name: "document", connector: "openapi", config: map[string]any{"auth": json.RawMessage(`{"type":"bearer"}`)}, secrets: []string{"token"},
-			modes: modesOfHTTP(), actions: operations,
+			modes: d.modes("document"), actions: operations,
 			at: func(_ *testing.T, mode string) map[string]any {
 				return map[string]any{"document_url": d.peer.url + "/" + mode + "/openapi.json"}
 			},
 		},
 		{
 			name: "operation", connector: "openapi", config: map[string]any{"auth": json.RawMessage(`{"type":"header","name":"X-Api-Key"}`)}, secrets: []string{"value"},
-			modes: modesOfHTTP(), actions: operations,
+			modes: d.modes("operation"), actions: operations,
 			at: func(_ *testing.T, mode string) map[string]any {
 				return map[string]any{"document_url": d.peer.url + "/ok/openapi.json", "base_url": d.peer.url + "/" + mode}
 			},

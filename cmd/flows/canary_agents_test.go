@@ -26,7 +26,7 @@ func (d *canaryDrive) agents(t *testing.T) []canaryAgent {
 	}
 	of := func(name, connector, secret, auth, kind string, config func(string) map[string]any) canaryAgent {
 		return canaryAgent{account: account{
-			name: "agent-" + name, connector: connector, config: map[string]any{"auth": json.RawMessage(auth)}, secrets: []string{secret}, modes: modesOfHTTP(), at: below,
+			name: "agent-" + name, connector: connector, config: map[string]any{"auth": json.RawMessage(auth)}, secrets: []string{secret}, modes: d.modes(name), at: below,
 		}, kind: kind, config: config}
 	}
 	model := func(stream bool) func(string) map[string]any {

@@ -97,6 +97,21 @@ func modesOfHTTP() []string {
 	return modes
 }
 
+// modes are a third of modesOfHTTP, and the first. Which third depends on the drive and
+// on who asks, so that all together have all of them.
+func (d *canaryDrive) modes(who string) (some []string) {
+	third := len(who)
+	if d.trusted {
+		third++
+	}
+	for i, mode := range modesOfHTTP() {
+		if i == 0 || i%3 == third%3 {
+			some = append(some, mode)
+		}
+	}
+	return some
+}
+
 // inEverySpelling is a secret in every spelling.
 func inEverySpelling(s string) map[string]any {
 	all := map[string]any{s: "in a name"}

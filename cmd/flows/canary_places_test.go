@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/redis/go-redis/v9"
@@ -38,8 +39,14 @@ func watchRedis(t *testing.T, s *sweep, rdb redis.UniversalClient) (end func()) 
 	require.NoError(t, rdb.HSet(ctx, control, "field", "a "+control).Err())
 	var watching sync.WaitGroup
 	watching.Go(func() {
+		often := time.NewTicker(100 * time.Millisecond)
+		defer often.Stop()
 		for ctx.Err() == nil {
 			dumpRedis(ctx, t, s, rdb)
+			select {
+			case <-often.C:
+			case <-ctx.Done():
+			}
 		}
 	})
 	return func() {
