@@ -37,26 +37,24 @@ func listed(t *testing.T, s *mcp.ClientSession) map[string]*mcp.Tool {
 	return out
 }
 
-// scopeOf reads from the OpenAPI document what a tool's operation needs.
-func scopeOf(t *testing.T, b *bundle, name string) models.Scope {
+// scopesOf reads from the OpenAPI document what the operation of each tool needs.
+func scopesOf(t *testing.T, b *bundle) map[string]models.Scope {
 	t.Helper()
 	doc, err := readDocument(b.api.OpenAPI())
 	require.NoError(t, err)
+	scopes := map[string]models.Scope{}
 	for _, x := range tools {
-		if x.name == name {
-			op := doc.operations[x.operation]
-			require.NotNil(t, op, name)
-			return models.Scope(op.scope)
-		}
+		op := doc.operations[x.operation]
+		require.NotNil(t, op, x.name)
+		scopes[x.name] = models.Scope(op.scope)
 	}
-	require.FailNow(t, "no tool", name)
-	return ""
+	return scopes
 }
 
 func TestToolsSayWhatTheyAre(t *testing.T) {
 	t.Parallel()
 	b := setup(t, storetest.SQLite(t), api.Config{})
-	shown := listed(t, b.connect(t, b.key))
+	shown, scopes := listed(t, b.connect(t, b.key)), scopesOf(t, b)
 	require.Len(t, shown, len(tools))
 	for _, x := range tools {
 		tool := shown[x.name]
@@ -66,8 +64,8 @@ func TestToolsSayWhatTheyAre(t *testing.T) {
 		require.True(t, strings.HasSuffix(tool.Description, "."), x.name)
 		require.NotEmpty(t, tool.Title)
 		require.Equal(t, x.operation, tool.Meta[metaOperation])
-		require.Equal(t, string(scopeOf(t, b, x.name)), tool.Meta[metaScope])
-		readOnly := scopeOf(t, b, x.name) == "" || strings.HasSuffix(string(scopeOf(t, b, x.name)), ":read")
+		require.Equal(t, string(scopes[x.name]), tool.Meta[metaScope])
+		readOnly := scopes[x.name] == "" || strings.HasSuffix(string(scopes[x.name]), ":read")
 		require.Equal(t, readOnly, tool.Annotations.ReadOnlyHint, x.name)
 		require.Equal(t, x.effect == ends, *tool.Annotations.DestructiveHint, x.name)
 
@@ -194,11 +192,12 @@ func sample(name string) map[string]any {
 func TestEveryToolNeedsItsOperationsScopeAndNoOther(t *testing.T) {
 	t.Parallel()
 	b := setup(t, storetest.SQLite(t), api.Config{})
+	scopes := scopesOf(t, b)
 	for _, scope := range models.Scopes {
 		s := b.connect(t, b.newKey(t, b.ws, scope))
 		shown := listed(t, s)
 		for _, x := range tools {
-			needs := scopeOf(t, b, x.name)
+			needs := scopes[x.name]
 			allowed := needs == "" || scope == needs || scope == models.ScopeAll
 			require.Equal(t, allowed, shown[x.name] != nil, "%s is listed for %s", x.name, scope)
 			for _, arguments := range []map[string]any{sample(x.name), {"colour": "red"}} {
