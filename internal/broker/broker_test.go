@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -100,13 +101,14 @@ func TestLaneGivesTheNewestFirstAndEachOnce(t *testing.T) {
 func TestLaneHoldsNoMoreThanItsCap(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, a, _ *broker.Broker) {
-		for i := range 500 {
-			a.PushLane("quick", []byte{byte(i)})
+		const entries, most = 2000, 512
+		for i := range entries {
+			a.PushLane("quick", []byte(strconv.Itoa(i)))
 		}
 		require.Eventually(t, func() bool {
-			return a.Client().LIndex(t.Context(), "flows:lane:quick", 0).Val() == string([]byte{byte(499 % 256)})
+			return a.Client().LIndex(t.Context(), "flows:lane:quick", 0).Val() == strconv.Itoa(entries-1)
 		}, limit, time.Millisecond)
-		require.LessOrEqual(t, a.Client().LLen(t.Context(), "flows:lane:quick").Val(), int64(64))
+		require.LessOrEqual(t, a.Client().LLen(t.Context(), "flows:lane:quick").Val(), int64(most))
 		require.Positive(t, a.Client().PTTL(t.Context(), "flows:lane:quick").Val())
 	})
 }
