@@ -199,7 +199,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	if a.store.Embedded() {
 		shared = nil // there is one process, so it need not ask anybody
 	}
-	a.limiter = newLimiter(a.cfg.RateLimit, shared, newLocalLimiter(a.cfg.RateLimit, time.Now), a.log)
+	a.limiter = newLimiter(a.cfg.RateLimit, redisPatience, shared, newLocalLimiter(a.cfg.RateLimit, time.Now), a.log)
 	a.feeds, a.places = newFeeds(a.store, deps.Hub, a.log), newPlaces()
 	if err := a.assemble(); err != nil {
 		return nil, err

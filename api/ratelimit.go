@@ -139,11 +139,12 @@ const (
 // limiter counts in Redis, and in this process while Redis is away: losing the
 // count must not lose the request.
 type limiter struct {
-	limit int
-	calls *share.Calls[string, verdict] // to Redis
-	redis *redis.Client                 // nil: count here
-	local *localLimiter
-	log   *slog.Logger
+	limit    int
+	patience time.Duration                 // for how long Redis is waited for
+	calls    *share.Calls[string, verdict] // to Redis
+	redis    *redis.Client                 // nil: count here
+	local    *localLimiter
+	log      *slog.Logger
 
 	ended  sync.Once
 	mu     sync.Mutex
@@ -154,12 +155,12 @@ type limiter struct {
 var errResting = errors.New("redis did not answer a moment ago")
 
 // newLimiter makes a limiter with connections of its own, which give up soon.
-func newLimiter(limit int, rdb *redis.Client, local *localLimiter, log *slog.Logger) *limiter {
-	l := &limiter{limit: limit, local: local, log: log}
+func newLimiter(limit int, patience time.Duration, rdb *redis.Client, local *localLimiter, log *slog.Logger) *limiter {
+	l := &limiter{limit: limit, patience: patience, local: local, log: log}
 	l.calls = share.New(l.ask)
 	if rdb != nil {
 		opt := *rdb.Options()
-		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = redisPatience, redisPatience, redisPatience, redisPatience
+		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = patience, patience, patience, patience
 		opt.MaxRetries, opt.DialerRetries = -1, 1
 		opt.ContextTimeoutEnabled = true
 		opt.PoolSize, opt.MinIdleConns = 16, 0
@@ -199,7 +200,7 @@ func (l *limiter) ask(ctx context.Context, name string, n int) ([]verdict, error
 	if !l.mayAsk() {
 		return nil, errResting
 	}
-	patient, stop := context.WithTimeout(ctx, redisPatience)
+	patient, stop := context.WithTimeout(ctx, l.patience)
 	defer stop()
 	got, err := takeScript.Run(patient, l.redis, []string{"flows:rate:" + name}, window.Microseconds(), l.limit, n).Int64Slice()
 	if err != nil {

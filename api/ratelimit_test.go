@@ -51,6 +51,9 @@ func TestALocalLimiterDoesNotGrowForEver(t *testing.T) {
 	require.LessOrEqual(t, len(l.full), mostKeys)
 }
 
+// untroubled is for limiters whose Redis answers, however slow the machine is.
+const untroubled = time.Minute
+
 // redises gives a client of every Redis there is.
 func redises(t *testing.T, test func(t *testing.T, rdb *redis.Client)) {
 	t.Helper()
@@ -76,8 +79,8 @@ func TestProcessesCountTogether(t *testing.T) {
 	t.Parallel()
 	redises(t, func(t *testing.T, rdb *redis.Client) {
 		// The local ones allow everything: only Redis can refuse.
-		one := newLimiter(10, rdb, newLocalLimiter(1e6, time.Now), obs.Discard())
-		two := newLimiter(10, rdb, newLocalLimiter(1e6, time.Now), obs.Discard())
+		one := newLimiter(10, untroubled, rdb, newLocalLimiter(1e6, time.Now), obs.Discard())
+		two := newLimiter(10, untroubled, rdb, newLocalLimiter(1e6, time.Now), obs.Discard())
 		t.Cleanup(func() { require.NoError(t, one.close()); require.NoError(t, two.close()) })
 		for i := range 10 {
 			l := one
@@ -110,7 +113,7 @@ func TestRedisAwayCostsNoRequestAndLittleTime(t *testing.T) {
 	require.NoError(t, closed.Close())
 	for name, addr := range map[string]string{"silent": silent.Addr().String(), "refused": closed.Addr().String(), "unreachable": "192.0.2.1:6379"} {
 		rdb := redis.NewClient(&redis.Options{Addr: addr})
-		l := newLimiter(5, rdb, newLocalLimiter(5, time.Now), obs.Discard())
+		l := newLimiter(5, redisPatience, rdb, newLocalLimiter(5, time.Now), obs.Discard())
 		began := time.Now()
 		for range 5 {
 			require.True(t, l.take(context.Background(), "k").allowed, name)
@@ -142,7 +145,7 @@ func TestRedisIsAskedOnceWhileItHangs(t *testing.T) {
 	}()
 	now := time.Now()
 	rdb := redis.NewClient(&redis.Options{Addr: silent.Addr().String()})
-	l := newLimiter(100, rdb, newLocalLimiter(100, func() time.Time { return now }), obs.Discard())
+	l := newLimiter(100, redisPatience, rdb, newLocalLimiter(100, func() time.Time { return now }), obs.Discard())
 	asked := make(chan struct{})
 	go func() { defer close(asked); l.take(t.Context(), "k") }()
 	first := <-reached
@@ -177,7 +180,7 @@ func TestRedisIsCountedWithAgainOnceItIsBack(t *testing.T) {
 	mini := testkit.Miniredis(t)
 	now := time.Now()
 	rdb := redis.NewClient(&redis.Options{Addr: mini.Addr()})
-	l := newLimiter(10, rdb, newLocalLimiter(10, func() time.Time { return now }), obs.Discard())
+	l := newLimiter(10, untroubled, rdb, newLocalLimiter(10, func() time.Time { return now }), obs.Discard())
 	t.Cleanup(func() { require.NoError(t, l.close()); require.NoError(t, rdb.Close()) })
 	mini.SetError("LOADING")
 	_, err := l.ask(t.Context(), "k", 1)
@@ -263,7 +266,7 @@ func TestRequestsThatAreCountedTogetherHearWhatTheyWouldAlone(t *testing.T) {
 		require.Equal(t, alone, verdicts(6, allowed, full.Sub(now), 10), used)
 	}
 	redises(t, func(t *testing.T, rdb *redis.Client) {
-		l := newLimiter(10, rdb, newLocalLimiter(1e6, time.Now), obs.Discard())
+		l := newLimiter(10, untroubled, rdb, newLocalLimiter(1e6, time.Now), obs.Discard())
 		t.Cleanup(func() { require.NoError(t, l.close()) })
 		for _, want := range [][]bool{{true, true, true, true, true, true}, {true, true, true, true, false, false}, {false, false, false, false, false, false}} {
 			got, err := l.ask(t.Context(), "k", 6)

@@ -11,6 +11,7 @@
 package limits
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -53,15 +54,15 @@ type Config struct {
 	Redis *redis.Client
 	// Lease is how long a holder counts whose process is silent. Default 20s.
 	Lease time.Duration
+	// Patience is how long Redis has for an answer. Default 250ms.
+	Patience time.Duration
 	// Log gets a word when Redis does not answer. Default: nowhere.
 	Log *slog.Logger
 }
 
 const (
-	// patience is how long Redis has for an answer, and rest how long it is left alone
-	// after it gave none.
-	patience = 250 * time.Millisecond
-	rest     = 2 * time.Second
+	// rest is how long Redis is left alone after it gave no answer.
+	rest = 2 * time.Second
 	// pace is the distance of those who were kept waiting by a block, where no rate
 	// says it: all of them at once would only be refused again.
 	pace = 20 * time.Millisecond
@@ -71,6 +72,7 @@ const (
 	leastGuess, mostGuess = 200 * time.Millisecond, 30 * time.Second
 	waiterLife            = time.Minute
 	defaultLease          = 20 * time.Second
+	defaultPatience       = 250 * time.Millisecond
 	renewals              = 4 // in a lease
 )
 
@@ -94,6 +96,7 @@ func New(cfg Config) *Limiter {
 	if cfg.Lease <= 0 {
 		cfg.Lease = defaultLease
 	}
+	cfg.Patience = cmp.Or(cfg.Patience, defaultPatience)
 	if cfg.Log == nil {
 		cfg.Log = obs.Discard()
 	}

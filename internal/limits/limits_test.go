@@ -17,12 +17,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// untroubled is for limiters whose Redis answers, however slow the machine is.
+const untroubled = time.Minute
+
 // each runs a test on limiters of two processes: ones that share a Redis of each
 // kind, and, as the same one twice, one that counts alone.
 func each(t *testing.T, test func(t *testing.T, one, two *Limiter)) {
 	t.Helper()
 	open := func(t *testing.T, rdb *redis.Client) *Limiter {
-		l := New(Config{Redis: rdb})
+		l := New(Config{Redis: rdb, Patience: untroubled})
 		t.Cleanup(l.Close)
 		return l
 	}
@@ -112,7 +115,7 @@ func TestAfterABlockTheyDoNotComeAllAtOnce(t *testing.T) {
 func TestABlockEnds(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, one, two *Limiter) {
-		one.Block(t.Context(), "k", 50*time.Millisecond)
+		one.Block(t.Context(), "k", time.Second) // long enough to be seen on a busy machine
 		require.Equal(t, CauseBlock, two.Enter(t.Context(), "k", "a", Limit{}, false).Cause)
 		require.Eventually(t, func() bool {
 			return two.Enter(t.Context(), "k", "a", Limit{}, true) == Verdict{}
@@ -174,9 +177,9 @@ func TestWhoFallsSilentLosesItsPlace(t *testing.T) {
 	t.Parallel()
 	rdb := redis.NewClient(&redis.Options{Addr: testkit.Miniredis(t).Addr()})
 	t.Cleanup(func() { require.NoError(t, rdb.Close()) })
-	const lease = 200 * time.Millisecond
+	const lease = 2 * time.Second // a third of it is more than a busy machine holds a renewal up
 	limit := Limit{Concurrency: 1}
-	alive, dead := New(Config{Redis: rdb, Lease: lease}), New(Config{Redis: rdb, Lease: lease})
+	alive, dead := New(Config{Redis: rdb, Lease: lease, Patience: untroubled}), New(Config{Redis: rdb, Lease: lease, Patience: untroubled})
 	t.Cleanup(alive.Close)
 	require.Equal(t, Verdict{}, dead.Enter(t.Context(), "a", "x", limit, false))
 	require.Equal(t, Verdict{}, alive.Enter(t.Context(), "b", "y", limit, false))

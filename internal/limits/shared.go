@@ -87,7 +87,7 @@ return 0
 var causes = []Cause{"", CauseRate, CauseBlock, CauseConcurrency}
 
 func (l *Limiter) enter(ctx context.Context, key, holder string, limit Limit, hasTurn bool) (Verdict, error) {
-	ctx, stop := context.WithTimeout(ctx, patience)
+	ctx, stop := context.WithTimeout(ctx, l.cfg.Patience)
 	defer stop()
 	turn := "0"
 	if hasTurn {
@@ -107,14 +107,14 @@ func (l *Limiter) enter(ctx context.Context, key, holder string, limit Limit, ha
 }
 
 func (l *Limiter) leave(ctx context.Context, key, holder string, took time.Duration) error {
-	ctx, stop := context.WithTimeout(ctx, patience)
+	ctx, stop := context.WithTimeout(ctx, l.cfg.Patience)
 	defer stop()
 	keys := keysOf(key)
 	return leaveScript.Run(ctx, l.cfg.Redis, []string{keys[2], keys[4]}, holder, took.Microseconds(), time.Hour.Milliseconds()).Err()
 }
 
 func (l *Limiter) block(ctx context.Context, key string, d time.Duration) error {
-	ctx, stop := context.WithTimeout(ctx, patience)
+	ctx, stop := context.WithTimeout(ctx, l.cfg.Patience)
 	defer stop()
 	return blockScript.Run(ctx, l.cfg.Redis, keysOf(key)[1:2], d.Microseconds()).Err()
 }
