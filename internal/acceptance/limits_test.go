@@ -194,7 +194,7 @@ func TestABusyWorkspaceHoldsUpNoOther(t *testing.T) {
 	round := func(name string, of int) spread {
 		var since time.Time
 		require.NoError(t, f.db.QueryRow(t.Context(), `SELECT now()`).Scan(&since))
-		tick := time.NewTicker(50 * time.Millisecond)
+		tick := time.NewTicker(time.Duration(sized(25, 50)) * time.Millisecond)
 		defer tick.Stop()
 		for i := range of {
 			<-tick.C
