@@ -34,8 +34,11 @@ func (e *ConfigError) Error() string {
 func ValidateConfig(kind string, config json.RawMessage) error {
 	switch kind {
 	case KindHTTP:
-		_, err := parseHTTPConfig(config)
-		return err
+		cfg, err := parseHTTPConfig(config)
+		if err != nil {
+			return err
+		}
+		return refuseCredentials(cfg.header)
 	case KindLLM:
 		_, err := parseLLMConfig(config)
 		return err
@@ -47,6 +50,23 @@ func ValidateConfig(kind string, config json.RawMessage) error {
 		Path:    []string{"kind"},
 		Message: fmt.Sprintf("must be one of %s", strings.Join(Kinds(), ", ")),
 	}}}
+}
+
+// credentials are headers that are made to carry a secret.
+var credentials = []string{"Authorization", "Cookie", "Api-Key", "X-Api-Key", "X-Auth-Token", "X-Access-Token"}
+
+// refuseCredentials keeps secrets out of what is shown to whoever may read agents. One
+// that was written down before goes on working.
+func refuseCredentials(h http.Header) error {
+	for _, name := range credentials {
+		if h.Get(name) != "" {
+			return &ConfigError{Fields: []FieldError{{
+				Path:    []string{"config", "headers", name},
+				Message: "carries a secret, and a config is shown: give the agent a connection",
+			}}}
+		}
+	}
+	return nil
 }
 
 // httpConfig is the config of kind http, checked.

@@ -14,7 +14,7 @@ func TestValidateConfig(t *testing.T) {
 	t.Parallel()
 	for _, config := range []string{
 		`{"url":"https://agent.example/run"}`,
-		`{"url":"http://10.0.0.1:8080/run?a=b","method":"PUT","headers":{"Authorization":"Bearer k"},"timeout":"2m"}`,
+		`{"url":"http://10.0.0.1:8080/run?a=b","method":"PUT","headers":{"X-Team":"sales"},"timeout":"2m"}`,
 		`{"url":"https://agent.example","timeout":"1d"}`,
 	} {
 		require.NoError(t, agents.ValidateConfig("http", json.RawMessage(config)), config)
@@ -30,13 +30,16 @@ func TestValidateConfig(t *testing.T) {
 		`{"url":"ftp://a.example"}`:       "config.url",
 		`{"url":"https://"}`:              "config.url",
 		`{"url":"https://a:b@a.example"}`: "config.url",
-		`{"url":"http://a.example","method":"GET"}`:              "config.method",
-		`{"url":"http://a.example","headers":{"Host":"b"}}`:      "config.headers",
-		`{"url":"http://a.example","headers":{"A":"b\r\nC: d"}}`: "config.headers",
-		`{"url":"http://a.example","headers":{"A":1}}`:           "config.headers.A",
-		`{"url":"http://a.example","timeout":"soon"}`:            "config.timeout",
-		`{"url":"http://a.example","timeout":"-1s"}`:             "config.timeout",
-		`{"url":"http://a.example","method":"POST","model":"x"}`: "config.model",
+		`{"url":"http://a.example","method":"GET"}`:                         "config.method",
+		`{"url":"http://a.example","headers":{"Host":"b"}}`:                 "config.headers",
+		`{"url":"http://a.example","headers":{"A":"b\r\nC: d"}}`:            "config.headers",
+		`{"url":"http://a.example","headers":{"A":1}}`:                      "config.headers.A",
+		`{"url":"http://a.example","headers":{"x-api-key":"k"}}`:            "config.headers.X-Api-Key",
+		`{"url":"http://a.example","headers":{"COOKIE":"k"}}`:               "config.headers.Cookie",
+		`{"url":"http://a.example","headers":{"Authorization":"Bearer k"}}`: "config.headers.Authorization",
+		`{"url":"http://a.example","timeout":"soon"}`:                       "config.timeout",
+		`{"url":"http://a.example","timeout":"-1s"}`:                        "config.timeout",
+		`{"url":"http://a.example","method":"POST","model":"x"}`:            "config.model",
 	} {
 		err := agents.ValidateConfig("http", json.RawMessage(config))
 		var invalid *agents.ConfigError
