@@ -95,6 +95,47 @@ func TestAnAccessThatIsRefusedInUseIsRenewedNevertheless(t *testing.T) {
 	})
 }
 
+// A token that was revoked is known by what steps say, and not by its time.
+func TestATokenThatIsRefusedInUseIsReplaced(t *testing.T) {
+	t.Parallel()
+	for _, grant := range []string{"authorization_code", "client_credentials"} {
+		t.Run(grant, func(t *testing.T) {
+			t.Parallel()
+			each(t, func(t *testing.T, b *bundle) {
+				a := newAuthServer(t)
+				row := b.oauth(t, a, grant)
+				if grant == "authorization_code" {
+					b.authorise(t, a, row)
+				}
+				access := func() string {
+					got, err := b.access(t, b.Service, row)
+					require.NoError(t, err)
+					return got
+				}
+				first := access()
+				b.use(t, row, refused)
+				require.Equal(t, first, access(), "of the last minute: the next would be refused as well")
+				require.NoError(t, connections.Age(t.Context(), b.Service, b.ws, row.ID, time.Now().UTC().Add(30*time.Minute)))
+				second := access()
+				require.NotEqual(t, first, second)
+				got, err := b.Get(t.Context(), b.ws, row.ID)
+				require.NoError(t, err)
+				require.Equal(t, models.ConnectionOK, got.Status)
+				require.Equal(t, second, access())
+
+				// Where there is no other, the one there is may still do.
+				require.NoError(t, connections.Age(t.Context(), b.Service, b.ws, row.ID, time.Now().UTC().Add(30*time.Minute)))
+				b.use(t, row, refused)
+				a.set(func(a *authServer) { a.status, a.refuse = http.StatusBadRequest, "invalid_grant" })
+				asked := len(a.asked())
+				require.Equal(t, second, access())
+				require.Equal(t, second, access())
+				require.Len(t, a.asked(), asked+1)
+			})
+		})
+	}
+}
+
 // While the old token still counts for a moment, that there will be no other stays known.
 func TestUseDoesNotHideThatThereIsNoNextToken(t *testing.T) {
 	t.Parallel()

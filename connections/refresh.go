@@ -44,7 +44,7 @@ func (s *Service) usable(ctx context.Context, row *models.Connection, c *connect
 	if err != nil {
 		return nil, s.unreadable(ctx, row, err)
 	}
-	if t.fresh(s.clock.Now()) && (!insist || row.Status != models.ConnectionUnauthorized) {
+	if now := s.clock.Now(); t.fresh(now) && !suspect(row, t, now) && (!insist || row.Status != models.ConnectionUnauthorized) {
 		return t, nil
 	}
 	// One of this process at a time; of all processes, the lease sees to it.
@@ -78,6 +78,13 @@ func (s *Service) usable(ctx context.Context, row *models.Connection, c *connect
 	}
 }
 
+// suspect tells whether a step was refused with a token before its time, as happens when
+// it is revoked. One that is of the last minute is kept: where the next would be refused
+// as well, not every step asks for one.
+func suspect(row *models.Connection, t *token, now time.Time) bool {
+	return row.Status == models.ConnectionUnauthorized && !aboutTokens[row.LastError] && now.After(t.IssuedAt.Add(refusalRests))
+}
+
 // attempt gives the token of a row as it stands, or gets the next one.
 func (s *Service) attempt(ctx context.Context, row *models.Connection, c *connectors.Connection, began time.Time, insist bool) (*token, error) {
 	t, err := s.tokenOf(row)
@@ -87,7 +94,7 @@ func (s *Service) attempt(ctx context.Context, row *models.Connection, c *connec
 	now := s.clock.Now()
 	since := row.LastCheckedAt != nil && !row.LastCheckedAt.Before(began) // somebody has tried meanwhile
 	refused := row.Status == models.ConnectionUnauthorized && aboutTokens[row.LastError]
-	if t.fresh(now) && (!insist || !refused || since) {
+	if t.fresh(now) && !suspect(row, t, now) && (!insist || !refused || since) {
 		return t, nil
 	}
 	fallback := func(err error) (*token, error) {
