@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -29,4 +30,14 @@ func withSchema(ctx context.Context, database string) (string, error) {
 	q.Set("search_path", schema)
 	u.RawQuery = q.Encode()
 	return u.String(), nil
+}
+
+// lastEnd is when the last run of a workflow ended.
+func lastEnd(ctx context.Context, database, wf string) (at time.Time, err error) {
+	conn, err := pgx.Connect(ctx, database)
+	if err != nil {
+		return at, err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	return at, conn.QueryRow(ctx, `SELECT max(finished_at) FROM runs WHERE workflow_id = $1`, wf).Scan(&at)
 }
