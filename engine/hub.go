@@ -3,6 +3,7 @@ package engine
 import (
 	"sync"
 
+	"github.com/10ex/flows/internal/recent"
 	"github.com/10ex/flows/store"
 )
 
@@ -13,9 +14,7 @@ type Hub struct {
 	watchers map[store.RunRef]map[chan struct{}]bool // true: tell it of the end only
 	// The runs that ended last: who comes to wait for the end of a run it has just
 	// started may come too late to be told.
-	ended     map[store.RunRef]bool
-	lastEnded []store.RunRef // a ring
-	next      int
+	ended *recent.Set[store.RunRef]
 }
 
 // endedKept is how many ends are remembered: some seconds' worth.
@@ -23,10 +22,7 @@ const endedKept = 8192
 
 // NewHub makes a Hub.
 func NewHub() *Hub {
-	return &Hub{
-		watchers: map[store.RunRef]map[chan struct{}]bool{},
-		ended:    map[store.RunRef]bool{}, lastEnded: make([]store.RunRef, endedKept),
-	}
+	return &Hub{watchers: map[store.RunRef]map[chan struct{}]bool{}, ended: recent.NewSet[store.RunRef](endedKept)}
 }
 
 // Watch gives a channel that receives after the run's log has grown. stop ends
@@ -50,7 +46,7 @@ func (h *Hub) watch(ref store.RunRef, endOnly bool) (told <-chan struct{}, stop 
 		h.watchers[ref] = map[chan struct{}]bool{}
 	}
 	h.watchers[ref][ch] = endOnly
-	if endOnly && h.ended[ref] {
+	if endOnly && h.ended.Has(ref) {
 		ch <- struct{}{}
 	}
 	return ch, func() {
@@ -70,7 +66,7 @@ func (h *Hub) Publish(notices []Notice) {
 	for _, n := range notices {
 		ref := store.RunRef{Workspace: n.Workspace, Run: n.Run}
 		if n.Ended {
-			h.remember(ref)
+			h.ended.Add(ref)
 		}
 		for ch, endOnly := range h.watchers[ref] {
 			if endOnly && !n.Ended {
@@ -82,11 +78,4 @@ func (h *Hub) Publish(notices []Notice) {
 			}
 		}
 	}
-}
-
-// remember keeps the end of a run in place of the oldest one kept.
-func (h *Hub) remember(ref store.RunRef) {
-	delete(h.ended, h.lastEnded[h.next])
-	h.ended[ref], h.lastEnded[h.next] = true, ref
-	h.next = (h.next + 1) % len(h.lastEnded)
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"sync"
 	"time"
 
 	"github.com/10ex/flows/connectors"
 	"github.com/10ex/flows/engine"
+	"github.com/10ex/flows/internal/recent"
 	"github.com/10ex/flows/tasks"
 )
 
@@ -41,29 +41,20 @@ type job struct {
 	body   bool      // the work goes on; false when only its result has to be recorded
 }
 
-// recent is how many finished attempts are remembered.
-const recent = 8192
+// doneKept is how many finished attempts are remembered.
+const doneKept = 8192
 
 // held knows what this process is doing and what it has just done, so that the
 // second hint about a step costs no question to the database.
 type held struct {
 	mu   sync.Mutex
 	jobs map[attempt]*job // nil while it is being claimed
-	done map[uint64]struct{}
-	ring []uint64 // what is in done, to forget the oldest
-	next int
-	seed maphash.Seed
+	done *recent.Set[attempt]
 }
 
 func newHeld() *held {
-	return &held{
-		jobs: map[attempt]*job{}, done: make(map[uint64]struct{}, recent), ring: make([]uint64, recent), seed: maphash.MakeSeed(),
-	}
+	return &held{jobs: map[attempt]*job{}, done: recent.NewSet[attempt](doneKept)}
 }
-
-// mark stands for a among those that are done: a tenth of the memory, and were two
-// ever the same, the sweep would deliver the second one again.
-func (h *held) mark(a attempt) uint64 { return maphash.Comparable(h.seed, a) }
 
 // known tells whether a hint about a has nothing new to say.
 func (h *held) known(a attempt) bool {
@@ -76,8 +67,7 @@ func (h *held) has(a attempt) bool {
 	if _, ok := h.jobs[a]; ok {
 		return true
 	}
-	_, ok := h.done[h.mark(a)]
-	return ok
+	return h.done.Has(a)
 }
 
 // begin notes that a is about to be claimed; false when it is known already.
@@ -121,14 +111,9 @@ func (h *held) end(a attempt, finished bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.jobs, a)
-	if !finished {
-		return
+	if finished {
+		h.done.Add(a)
 	}
-	delete(h.done, h.ring[h.next])
-	m := h.mark(a)
-	h.ring[h.next] = m
-	h.done[m] = struct{}{}
-	h.next = (h.next + 1) % len(h.ring)
 }
 
 // leases lists all leases this process has.

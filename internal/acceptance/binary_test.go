@@ -16,7 +16,9 @@ import (
 // builds are the ways in which the product is built here, each once.
 var builds = map[string]func() (string, error){
 	"plain": sync.OnceValues(func() (string, error) { return build("flows") }),
-	"race":  sync.OnceValues(func() (string, error) { return build("flows-race", "-race", "-gcflags=modernc.org/sqlite/lib=-race=false") }),
+	"race": sync.OnceValues(func() (string, error) {
+		return build("flows-race", "-race", "-gcflags=modernc.org/sqlite/lib=-race=false")
+	}),
 }
 
 // binary gives the path of the product.

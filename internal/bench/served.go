@@ -168,11 +168,11 @@ func (p *product) memory() (each string, all int64) {
 		for line := range strings.SplitSeq(string(raw), "\n") {
 			if f := strings.Fields(line); len(f) >= 2 && f[0] == "Pss:" {
 				kib, _ := strconv.ParseInt(f[1], 10, 64)
-				parts, all = append(parts, strconv.FormatInt(kib>>10, 10)), all+kib<<10
+				parts, all = append(parts, fmt.Sprintf("%s %d", c.Args[1], kib>>10)), all+kib<<10
 			}
 		}
 	}
-	return strings.Join(parts, " / "), all
+	return strings.Join(parts, ", "), all
 }
 
 func (p *product) call(ctx context.Context, method, path string, body, into any, prefer string) error {
@@ -301,9 +301,6 @@ func (b *bench) served(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	each, all := p.memory()
-	b.addf("memory", "api / worker / scheduler, MiB", "%s", each)
-	b.addf("memory", "together, MiB", "%d", all>>20)
 	if err := b.raw(ctx); err != nil {
 		return err
 	}
@@ -344,6 +341,8 @@ func (b *bench) scenario(ctx context.Context, p *product, s scenario, figures ma
 		b.addf(s.name, "statements/step", "%.2f", (p.statements()-asked)/steps)
 		b.addf(s.name, "CPU ms/step", "%s", p.usage(b.servers).perStep(cpu, steps))
 	}
+	each, all := p.memory()
+	b.addf(s.name, "memory, MiB", "%d: %s", all>>20, each)
 	if s.graph.Edges[0].To == s.graph.Steps[1].ID { // one after the other
 		dispatch, hop, err := p.hops(ctx, wf)
 		if err != nil {

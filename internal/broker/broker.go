@@ -56,7 +56,7 @@ func Open(cfg Config) (*Broker, error) {
 	}
 	// Each connection has these two, and most commands and replies are far smaller than
 	// the 32 KiB that the library takes. What is larger passes all the same.
-	b.opt.ReadBufferSize, b.opt.WriteBufferSize = 8<<10, 8<<10
+	b.opt.ReadBufferSize, b.opt.WriteBufferSize = 4<<10, 4<<10
 	b.opt.ContextTimeoutEnabled = true // else the deadline of a context is not obeyed
 	b.opt.DialTimeout = 2 * time.Second
 	b.opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
