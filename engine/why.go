@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,8 @@ type WaitingOn struct {
 	Ahead   *int           `json:"ahead,omitempty"`   // runs in line before this one
 	Limit   int            `json:"limit,omitempty"`   // runs that may be active at once
 	Holders []models.RunID `json:"held_by,omitempty"` // runs that are, up to ten
+
+	items bool // Detail tells of the items of a list
 }
 
 // Why tells, in words and data, why a run has not ended.
@@ -57,9 +60,23 @@ func (e *Engine) Why(ctx context.Context, ref store.RunRef) (*Why, error) {
 	if err != nil {
 		return nil, err
 	}
+	later := map[string][]store.LaterItems{}
+	if slices.ContainsFunc(rows, itemsUnderWay) {
+		items, err := tenant.LaterItems(ctx, ref.Run, e.deps.Clock.Now())
+		if err != nil {
+			return nil, err
+		}
+		for _, some := range items {
+			later[some.StepID] = append(later[some.StepID], some)
+		}
+	}
 	for _, row := range rows {
 		if n := def.nodes[row.StepID]; n != nil && !row.Status.Ended() {
-			why.WaitingOn = append(why.WaitingOn, waitingOn(n, row))
+			on := waitingOn(n, row)
+			if some := later[row.StepID]; len(some) > 0 && itemsUnderWay(row) {
+				on.withLater(row, some)
+			}
+			why.WaitingOn = append(why.WaitingOn, on)
 		}
 	}
 	why.Summary = openSummary(run, why.WaitingOn)
@@ -122,6 +139,40 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 	return on
 }
 
+// itemsUnderWay tells whether workers are, or will be, at items of a step over a list.
+func itemsUnderWay(row *models.Step) bool {
+	return row.IterActive > 0 && (row.Status == models.StepQueued || row.Status == models.StepRunning)
+}
+
+// withLater says of a step over a list which of its items may not begin yet. If none may,
+// that is what it waits for.
+func (on *WaitingOn) withLater(row *models.Step, later []store.LaterItems) {
+	first, held := later[0], 0
+	parts := []string{itemsSummary(row)}
+	for _, some := range later {
+		held += some.Count
+		if some.First.Before(first.First) {
+			first = some
+		}
+		verb, what := "have", "for their turn: "+some.Reason
+		if some.Count == 1 {
+			verb, what = "has", "for its turn: "+some.Reason
+		}
+		if some.Reason == "" {
+			what = "for the next attempt, after one that failed"
+		}
+		parts = append(parts, fmt.Sprintf("%d %s to wait until %s %s", some.Count, verb, some.First.UTC().Format(time.RFC3339), what))
+	}
+	on.Detail = strings.Join(parts, "; ")
+	if held < row.IterActive {
+		return
+	}
+	on.Kind, on.Until, on.items = "limit", &first.First, true
+	if first.Reason == "" {
+		on.Kind = "retry"
+	}
+}
+
 // itemsSummary tells how the items of a step over a list are.
 func itemsSummary(row *models.Step) string {
 	s := fmt.Sprintf("%d of %d iterations are done, %d are under way", row.IterDone, row.IterTotal, row.IterActive)
@@ -170,8 +221,11 @@ func inWords(w WaitingOn) string {
 	if w.Until != nil {
 		s += " until " + w.Until.UTC().Format(time.RFC3339)
 	}
-	if w.Kind == "timer" {
+	switch {
+	case w.Kind == "timer":
 		return s
+	case w.items:
+		return s + ": " + w.Detail
 	}
 	return s + " for " + w.Detail
 }

@@ -161,6 +161,25 @@ func (t *Tenant) Steps(ctx context.Context, run models.RunID) ([]*models.Step, e
 	return rows, t.s.err(err)
 }
 
+// LaterItems counts the iterations of a step that are in line and may not begin yet.
+type LaterItems struct {
+	StepID string    `bun:"step_id"`
+	Reason string    `bun:"reason"` // what holds them back; empty: the attempt before failed
+	Count  int       `bun:"count"`
+	First  time.Time `bun:"first"` // when the first of them may
+}
+
+// LaterItems gives, by step and reason, the iterations of a run's steps that may not
+// begin by now.
+func (t *Tenant) LaterItems(ctx context.Context, run models.RunID, now time.Time) ([]LaterItems, error) {
+	var rows []LaterItems
+	err := t.mine(t.s.db.NewSelect().Model((*models.Step)(nil))).Column("step.step_id", "step.reason").
+		ColumnExpr("count(*) AS count").ColumnExpr("min(step.due_at) AS first").
+		Where("step.run_id = ?", run).Where("step.iteration >= 0").Where("step.status = ?", models.StepQueued).Where("step.due_at > ?", now).
+		Group("step.step_id", "step.reason").Order("step.step_id", "first", "step.reason").Scan(ctx, &rows)
+	return rows, t.s.err(err)
+}
+
 // Attempts gives the attempts of a run's steps, without iterations, that were
 // followed by another, by step and number. Those of a long list would be many.
 func (t *Tenant) Attempts(ctx context.Context, run models.RunID) ([]*models.StepAttempt, error) {
