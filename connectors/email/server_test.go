@@ -106,12 +106,12 @@ func (m *mailServer) serve(conn net.Conn) {
 		line = strings.TrimRight(line, "\r\n")
 		verb, _, _ := strings.Cut(strings.ToUpper(line), " ")
 		m.note(secure, line)
-		if verb == m.hang {
+		if m.hang != "" && verb == m.hang {
 			close(m.arrived)
 			<-m.closed
 			return
 		}
-		if verb == m.cut {
+		if m.cut != "" && verb == m.cut {
 			return
 		}
 		switch verb {
