@@ -2,6 +2,7 @@ package flows_test
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -68,6 +69,25 @@ func TestComposeRunsEveryRole(t *testing.T) {
 		require.Equal(t, "service_healthy", s.DependsOn["redis"]["condition"], name)
 		require.Equal(t, "service_completed_successfully", s.DependsOn["migrate"]["condition"], name)
 	}
+}
+
+// TestComposePassesSettingsOn looks for every setting that the page lists: one that is
+// exported and does nothing misleads.
+func TestComposePassesSettingsOn(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("docs/how-to/deploy.md")
+	require.NoError(t, err)
+	environment := composeServices(t)["api"].Environment
+	listed := 0
+	for _, m := range regexp.MustCompile("(?m)^\\| `((?:FLOWS|OTEL)_[A-Z_]+)`").FindAllStringSubmatch(string(page), -1) {
+		name := m[1]
+		if name == "FLOWS_HTTP_ADDR" || strings.HasSuffix(name, "CERTIFICATE") || strings.HasSuffix(name, "CLIENT_KEY") {
+			continue // where it listens is fixed, and files would have to be mounted
+		}
+		require.Contains(t, environment, name)
+		listed++
+	}
+	require.Greater(t, listed, 30)
 }
 
 func TestComposeStoresKeepWhatTheyAcknowledged(t *testing.T) {
