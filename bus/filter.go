@@ -144,6 +144,14 @@ func (o *occasion) scope(trg *models.Trigger) (expression.Vars, error) {
 	return expression.Vars{"event": o.vars, "trigger": map[string]any{"type": string(trg.Type), "id": string(trg.ID), "event": o.vars}}, nil
 }
 
+// tellsOf tells whether the event is about a run of a workflow: such a run must not start
+// the next one of the same, or each would bring about several, for as long as a chain may be.
+// It is asked after scope.
+func (o *occasion) tellsOf(w models.WorkflowID) bool {
+	data, _ := o.vars["data"].(map[string]any)
+	return o.RunID != nil && strings.HasPrefix(o.Type, "flow.") && data["workflow_id"] == string(w)
+}
+
 // eventVars is an event as expressions see it.
 func eventVars(e *models.Event, data any) map[string]any {
 	return map[string]any{

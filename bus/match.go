@@ -259,6 +259,10 @@ func (m *matching) weigh(ctx context.Context, c *candidate) error {
 		c.ignore("the event's data cannot be read: " + err.Error())
 		return nil //nolint:nilerr // as above
 	}
+	if w := c.trigger.WorkflowID; w != nil && c.occasion.tellsOf(*w) {
+		c.ignore("a flow does not hear of its own runs")
+		return nil
+	}
 	ok, reason, err := c.when.admits(ctx, vars)
 	if ok {
 		c.key, reason, err = c.when.dedupeKey(ctx, vars)

@@ -417,6 +417,24 @@ func TestAChainOfFlowsEnds(t *testing.T) {
 	})
 }
 
+// What a run brings about would bring about as many again, and so on.
+func TestAFlowDoesNotHearOfItsOwnRuns(t *testing.T) {
+	t.Parallel()
+	eachHall(t, nil, func(t *testing.T, h *hall) {
+		trg, run := h.listen("*", nil), models.RunID("run_1")
+		tells := func(typ, workflow string) models.EventID {
+			e := lead(fmt.Sprintf(`{"run_id":"run_1","workflow_id":%q}`, workflow))
+			e.Source, e.Type, e.RunID = "flows", typ, &run
+			return h.publish(e)
+		}
+		own, other, said := tells("flow.run.completed", string(h.wf)), tells("flow.run.completed", "wf_other"), tells("lead.scored", string(h.wf))
+		h.match()
+		require.Contains(t, h.outcomes(own)[trg.ID], "its own runs")
+		require.Equal(t, "fired", h.outcomes(other)[trg.ID])
+		require.Equal(t, "fired", h.outcomes(said)[trg.ID], "what a run says by itself is no news of it")
+	})
+}
+
 // A process may die after a run has started and before that is written down.
 func TestARunIsStartedOnceByWhoeverComesAfter(t *testing.T) {
 	t.Parallel()
