@@ -298,7 +298,8 @@ func (c *conversation) say(ctx context.Context, n int, hash string, q llm.Questi
 // keep writes a turn down before anything follows from it.
 func (c *conversation) keep(ctx context.Context, n int, hash string, by models.Spender, a *llm.Answer, began time.Time) (*llm.Answer, error) {
 	usage := c.usageOf(a)
-	for i, call := range a.Calls { // as the JSON they are: within the text of a text, secrets hide too well
+	usage.Model = c.secrets.Text(usage.Model) // it is what the vendor says it is
+	for i, call := range a.Calls {            // as the JSON they are: within the text of a text, secrets hide too well
 		if arguments := json.RawMessage(call.Arguments); json.Valid(arguments) {
 			a.Calls[i].Arguments = string(c.secrets.JSON(arguments))
 		}

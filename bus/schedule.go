@@ -102,7 +102,7 @@ func (b *Bus) fireTicks(ctx context.Context, ticks []*models.Tick) (fired int, e
 func dueTicks(t *models.Trigger, now, lease time.Time) (ticks []*models.Tick, next *time.Time) {
 	zone, err := parseZone(t.Timezone)
 	if err != nil {
-		return nil, nil // it was checked when it was saved: the zone is gone since
+		return nil, t.NextFireAt // it was checked when it was saved: another machine may know the zone
 	}
 	s, err := parseSchedule(t.Cron, zone)
 	if err != nil || t.NextFireAt == nil {

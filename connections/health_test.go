@@ -136,6 +136,57 @@ func TestATokenThatIsRefusedInUseIsReplaced(t *testing.T) {
 	}
 }
 
+// Whoever is on the way to authorise a connection again is not sent back because a step
+// renewed its token meanwhile.
+func TestATokenThatIsReplacedLeavesAnAuthorisationAlone(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		a := newAuthServer(t)
+		row := b.oauth(t, a, "authorization_code")
+		b.authorise(t, a, row)
+		began, err := b.Authorize(t.Context(), b.ws, row.ID, callback)
+		require.NoError(t, err)
+		b.age(t, row, b.Service)
+		_, err = b.access(t, b.Service, row)
+		require.NoError(t, err)
+		back := a.agree(t, began.URL)
+		_, err = b.Return(t.Context(), back.Get("state"), back.Get("code"), "")
+		require.NoError(t, err)
+	})
+}
+
+// A token that is known to be refused is not handed out while another process asks for
+// the next one.
+func TestWhoeverComesWhileARefusedTokenIsReplacedWaits(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		a, other := newAuthServer(t), b.with(t, b.ring, b.store)
+		row := b.oauth(t, a, "client_credentials")
+		first, err := b.access(t, b.Service, row)
+		require.NoError(t, err)
+		b.use(t, row, refused)
+		require.NoError(t, connections.Age(t.Context(), b.Service, b.ws, row.ID, time.Now().UTC().Add(30*time.Minute)))
+		hold := make(chan struct{})
+		a.set(func(a *authServer) { a.hold = hold })
+		got := make(chan string, 2)
+		open := func(s *connections.Service) {
+			token, err := b.access(t, s, row)
+			if err != nil {
+				token = err.Error()
+			}
+			got <- token
+		}
+		go open(b.Service)
+		<-a.holding // it asks
+		go open(other)
+		require.Never(t, func() bool { return len(got) > 0 }, 300*time.Millisecond, 10*time.Millisecond)
+		close(hold)
+		second := <-got
+		require.Equal(t, second, <-got)
+		require.NotEqual(t, first, second)
+	})
+}
+
 // While the old token still counts for a moment, that there will be no other stays known.
 func TestUseDoesNotHideThatThereIsNoNextToken(t *testing.T) {
 	t.Parallel()

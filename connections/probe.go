@@ -41,8 +41,8 @@ func (s *Service) Test(ctx context.Context, ws models.WorkspaceID, id models.Con
 	}
 	now := s.clock.Now()
 	_, err = s.store.For(ws).UpdateConnection(ctx, id, func(kept *models.Connection) error {
-		if !sameJSON(kept.Config, row.Config) {
-			return nil // it is another one by now
+		if !kept.UpdatedAt.Equal(row.UpdatedAt) {
+			return nil // it is another one by now, or has other secrets
 		}
 		kept.Status, kept.LastCheckedAt, kept.LastError = out.Status, &now, ""
 		if out.Error != nil {

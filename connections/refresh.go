@@ -115,7 +115,10 @@ func (s *Service) attempt(ctx context.Context, row *models.Connection, c *connec
 		return fallback(connectors.Retryable(row.LastError, "connection %s could not get a token", row.ID))
 	}
 	lease, err := s.lease(ctx, row)
-	if errors.Is(err, errHeld) {
+	switch {
+	case errors.Is(err, errHeld) && suspect(row, t, now):
+		return nil, err // the one there is is known to be refused: wait for the next
+	case errors.Is(err, errHeld):
 		return fallback(err)
 	}
 	if err != nil {

@@ -161,10 +161,16 @@ func (s *Service) reconfigure(row *models.Connection, spec *connectors.Connectio
 	return s.sealSecrets(row, c.Secrets)
 }
 
-// forgetToken takes away what OAuth gave, and what is under way to get it.
-func forgetToken(row *models.Connection) {
+// dropToken takes away what OAuth gave. A person who is on the way to authorise the
+// connection again goes on.
+func dropToken(row *models.Connection) {
 	row.Token, row.TokenExpiresAt, row.TokenVersion = nil, nil, row.TokenVersion+1
 	row.RefreshLease, row.RefreshUntil = "", nil
+}
+
+// forgetToken takes away what OAuth gave, and what is under way to get it.
+func forgetToken(row *models.Connection) {
+	dropToken(row)
 	row.StateHash, row.Pending, row.StateExpiresAt = nil, nil, nil
 }
 

@@ -125,6 +125,29 @@ func TestWhatIsKeptOpensAsItWasGiven(t *testing.T) {
 	})
 }
 
+func TestATestSaysNothingOfSecretsThatCameMeanwhile(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		asked, answer := make(chan struct{}), make(chan struct{})
+		peer := connectorstest.NewPeer(t, func(w http.ResponseWriter, _ *http.Request) {
+			close(asked)
+			<-answer
+			w.WriteHeader(http.StatusUnauthorized)
+		})
+		row := b.create(t, "http", `{"base_url":"`+peer.URL+`"}`, map[string]string{"token": "s3cret-token"})
+		tested := make(chan error, 1)
+		go func() { _, err := b.Test(t.Context(), b.ws, row.ID); tested <- err }()
+		<-asked
+		_, err := b.Update(t.Context(), b.ws, row.ID, connections.Change{Secrets: map[string]string{"token": "another-token"}})
+		require.NoError(t, err)
+		close(answer)
+		require.NoError(t, <-tested)
+		got, err := b.Get(t.Context(), b.ws, row.ID)
+		require.NoError(t, err)
+		require.Equal(t, models.ConnectionUnknown, got.Status)
+	})
+}
+
 func TestTestTellsAndNotes(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, b *bundle) {

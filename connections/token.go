@@ -58,7 +58,7 @@ func (s *Service) keepToken(row *models.Connection, t *token) error {
 	if err != nil {
 		return err
 	}
-	forgetToken(row)
+	dropToken(row)
 	row.Token, row.TokenExpiresAt = sealed, t.Expires
 	return nil
 }

@@ -2,7 +2,6 @@ package connectors
 
 import (
 	"encoding/json"
-	"slices"
 	"sync"
 )
 
@@ -10,8 +9,8 @@ import (
 // attempt gives back. It may be used concurrently, and the zero Guard works. Nothing
 // of an attempt may be recorded, sent or logged past it.
 type Guard struct {
-	mu        sync.Mutex
-	redactors []*Redactor
+	mu       sync.Mutex
+	redactor *Redactor // of all of them: one may be the beginning of another
 }
 
 // Watch has the guard look for the secrets of a connection from now on.
@@ -22,37 +21,28 @@ func (g *Guard) Watch(c *Connection) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.redactors = append(g.redactors, r)
+	g.redactor = g.redactor.with(r)
 }
 
-func (g *Guard) watched() []*Redactor {
+func (g *Guard) watched() *Redactor {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.Clip(g.redactors)
+	return g.redactor
 }
 
 // Text gives s without secrets.
 func (g *Guard) Text(s string) string {
-	for _, r := range g.watched() {
-		s = r.Text(s)
-	}
-	return s
+	return g.watched().Text(s)
 }
 
 // JSON gives a JSON value without secrets.
 func (g *Guard) JSON(v json.RawMessage) json.RawMessage {
-	for _, r := range g.watched() {
-		v = r.JSON(v)
-	}
-	return v
+	return g.watched().JSON(v)
 }
 
 // Error gives an error without secrets.
 func (g *Guard) Error(err error) error {
-	for _, r := range g.watched() {
-		err = r.Error(err)
-	}
-	return err
+	return g.watched().Error(err)
 }
 
 // Response gives a response without secrets.
@@ -88,11 +78,5 @@ func within(resp Response, most int) (Response, error) {
 	return resp, Permanent(CodeOutputTooLarge, "the output is %d bytes, more than the %d allowed", size, most)
 }
 
-// Longest is that of the redactor with the longest spelling.
-func (g *Guard) Longest() int {
-	n := 0
-	for _, r := range g.watched() {
-		n = max(n, r.Longest())
-	}
-	return n
-}
+// Longest is how long the longest spelling of a secret may be.
+func (g *Guard) Longest() int { return g.watched().Longest() }

@@ -10,6 +10,22 @@ import (
 	"github.com/10ex/flows/connectors"
 )
 
+// One attempt may use two connections, and the secret of one may begin like the other's.
+func TestASecretThatBeginsLikeAnotherIsTakenOutWhole(t *testing.T) {
+	t.Parallel()
+	short := &connectors.Connection{Secrets: map[string]string{"token": "acme-prod"}}
+	long := &connectors.Connection{Secrets: map[string]string{"token": "acme-prod-9f8e7d6c5b4a"}}
+	for _, watched := range [][]*connectors.Connection{{short, long}, {long, short}, {short, nil, long, long}} {
+		var g connectors.Guard
+		for _, c := range watched {
+			g.Watch(c)
+		}
+		require.Equal(t, "a [redacted] b [redacted]", g.Text("a acme-prod-9f8e7d6c5b4a b acme-prod"))
+		require.JSONEq(t, `{"k":"[redacted]"}`, string(g.JSON(json.RawMessage(`{"k":"acme-prod-9f8e7d6c5b4a"}`))))
+		require.EqualError(t, g.Error(connectors.Permanent("x", "acme-prod-9f8e7d6c5b4a")), "[redacted]")
+	}
+}
+
 func TestAnOutputOfMoreThanIsAllowedIsAFailure(t *testing.T) {
 	t.Parallel()
 	var g connectors.Guard

@@ -2,10 +2,12 @@ package connectors
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"html"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -48,18 +50,25 @@ func NewRedactor(secrets ...string) *Redactor {
 	if len(found) == 0 {
 		return nil
 	}
-	forms := make([]string, 0, len(found))
-	for form := range found {
-		forms = append(forms, form)
-	}
-	slices.SortFunc(forms, func(a, b string) int {
-		if len(a) != len(b) {
-			return len(b) - len(a)
-		}
-		return strings.Compare(a, b)
-	})
+	forms := slices.Collect(maps.Keys(found))
+	slices.SortFunc(forms, longestFirst)
 	// An escape takes at most six characters for one: \u0041 or &#x41;.
 	return &Redactor{forms: forms, longest: longest * 6}
+}
+
+func longestFirst(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }
+
+// with gives a Redactor for the secrets of both.
+func (r *Redactor) with(other *Redactor) *Redactor {
+	switch {
+	case r == nil:
+		return other
+	case other == nil:
+		return r
+	}
+	forms := slices.Concat(r.forms, other.forms)
+	slices.SortFunc(forms, longestFirst)
+	return &Redactor{forms: slices.Compact(forms), longest: max(r.longest, other.longest)}
 }
 
 // Redactor knows the secrets of a connection. It is nil for none.

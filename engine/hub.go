@@ -13,7 +13,7 @@ type Hub struct {
 	mu       sync.Mutex
 	watchers map[store.RunRef]map[chan struct{}]bool // true: tell it of the end only
 	// The runs that ended last: who comes to wait for the end of a run it has just
-	// started may come too late to be told.
+	// started may come too late to be told. Whoever is told looks for himself.
 	ended *recent.Set[store.RunRef]
 }
 

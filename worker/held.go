@@ -48,8 +48,8 @@ const doneKept = 8192
 // second hint about a step costs no question to the database.
 type held struct {
 	mu   sync.Mutex
-	jobs map[attempt]*job // nil while it is being claimed
-	done *recent.Set[attempt]
+	jobs map[attempt]*job     // nil while it is being claimed
+	done *recent.Set[attempt] // were one in it by mistake, another process would get it from the sweep
 }
 
 func newHeld() *held {

@@ -79,15 +79,14 @@ func (m *matches) add(ws models.WorkspaceID, event models.EventID) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.lines[ws]
-	if l == nil {
-		l = &matchLine{ws: ws, known: map[models.EventID]bool{}}
-		m.lines[ws] = l
-	}
 	switch {
-	case l.known[event]:
+	case l != nil && l.known[event]:
 		return true
 	case m.over, m.held >= matchLimit:
 		return false
+	case l == nil:
+		l = &matchLine{ws: ws, known: map[models.EventID]bool{}}
+		m.lines[ws] = l
 	}
 	l.events = append(l.events, event)
 	l.known[event] = true

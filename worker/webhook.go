@@ -177,8 +177,12 @@ func (c *Courier) enqueue(e *endpoint) {
 	c.waiting[e.pool] = append(c.waiting[e.pool], e)
 }
 
-// begin gives places that are free to those who wait, one after the other.
+// begin gives places that are free to those who wait, one after the other, unless the
+// courier is stopping.
 func (c *Courier) begin() {
+	if c.stopping {
+		return
+	}
 	for p, places := range [2]int{fast: c.cfg.Fast, slow: c.cfg.Slow} {
 		for c.running[p] < places && len(c.waiting[p]) > 0 {
 			e := c.waiting[p][0]

@@ -242,6 +242,7 @@ func (a *Answer) openAIStream(ctx context.Context, resp *http.Response, text fun
 		calls          partial
 		reason         string
 		last           int
+		moved          = map[int]int{} // where calls really are, of a server that counts nothing
 	)
 	err := readEvents(ctx, resp.Body, func(data []byte) error {
 		if string(data) == "[DONE]" {
@@ -270,9 +271,13 @@ func (a *Answer) openAIStream(ctx context.Context, resp *http.Response, text fun
 			}
 		}
 		for _, piece := range choice.Delta.ToolCalls {
-			index := piece.Index
+			index, elsewhere := moved[piece.Index]
+			if !elsewhere {
+				index = piece.Index
+			}
 			if have := calls.at(index); have.ID != "" && piece.ID != "" && have.ID != piece.ID {
-				index = last + 1 // a server that counts nothing
+				index = last + 1
+				moved[piece.Index] = index
 			}
 			last = max(last, index)
 			call := calls.at(index)

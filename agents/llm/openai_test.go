@@ -2,6 +2,9 @@ package llm
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +26,22 @@ func TestTheVendorsOwnServerIsAskedForMore(t *testing.T) {
 	require.JSONEq(t, `{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":7}`, body("http://localhost:11434/v1", q))
 	q.Output = json.RawMessage(`{"type":"array"}`)
 	require.NotContains(t, body("https://api.openai.com/v1", q), "response_format", "lists cannot be asked for")
+}
+
+func TestCallsThatAreNotCountedKeepTheirArguments(t *testing.T) {
+	t.Parallel()
+	piece := func(id, name, arguments string) string {
+		raw, err := json.Marshal(map[string]any{"choices": []any{map[string]any{"delta": map[string]any{"tool_calls": []any{
+			map[string]any{"index": 0, "id": id, "function": map[string]string{"name": name, "arguments": arguments}},
+		}}}}})
+		require.NoError(t, err)
+		return "data: " + string(raw) + "\n\n"
+	}
+	stream := piece("call_1", "one", `{"x"`) + piece("", "", `:1}`) + piece("call_2", "two", "") + piece("", "", `{"y"`) + piece("", "", `:2}`) +
+		`data: {"choices":[{"delta":{},"finish_reason":"tool_calls"}]}` + "\n\ndata: [DONE]\n\n"
+	var a Answer
+	require.NoError(t, a.openAIStream(t.Context(), &http.Response{Body: io.NopCloser(strings.NewReader(stream))}, nil))
+	require.Equal(t, []Call{{ID: "call_1", Name: "one", Arguments: `{"x":1}`}, {ID: "call_2", Name: "two", Arguments: `{"y":2}`}}, a.Calls)
 }
 
 func TestNoServerCountsABudgetUp(t *testing.T) {

@@ -60,7 +60,7 @@ func everySpelling(s string) string {
 // it is asked to.
 func modelThatEchoes(s string) func(llmtest.Asked) llmtest.Reply {
 	return func(a llmtest.Asked) llmtest.Reply {
-		reply := llmtest.Reply{Text: "you sent " + s + "\n" + everySpelling(s), Input: 10, Output: 10}
+		reply := llmtest.Reply{Text: "you sent " + s + "\n" + everySpelling(s), Model: "model-" + s, Input: 10, Output: 10}
 		if len(a.Tools) > 0 && a.Turn == 1 {
 			value, _ := json.Marshal(map[string]any{"value": inEverySpelling(s)})
 			reply.Calls = []llmtest.Call{{Name: a.Tools[0], Arguments: string(value)}, {Name: s, Arguments: s}}

@@ -18,6 +18,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // schedules name zones, and not every machine knows them
 
 	"github.com/alecthomas/kong"
 

@@ -76,8 +76,8 @@ func (b *bridge) run(ctx context.Context, in io.Reader) error {
 	defer b.calls.Wait()
 	lines, failed := make(chan []byte), make(chan error, 1)
 	go func() { // it may stay in a read that nothing ends but the process
-		defer close(lines)
 		scan := bufio.NewScanner(in)
+		defer func() { failed <- scan.Err(); close(lines) }()
 		scan.Buffer(make([]byte, 0, 64<<10), maxMessage)
 		for scan.Scan() {
 			select {
@@ -86,7 +86,6 @@ func (b *bridge) run(ctx context.Context, in io.Reader) error {
 				return
 			}
 		}
-		failed <- scan.Err()
 	}()
 	for {
 		select {

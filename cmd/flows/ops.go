@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,13 +39,21 @@ func newOpsServer(metrics *prometheus.Registry, checks map[string]func(context.C
 		ctx, stop := context.WithTimeout(r.Context(), 2*time.Second)
 		defer stop()
 		status, overall, parts := http.StatusOK, "ok", map[string]map[string]string{}
+		var mu sync.Mutex
+		var all sync.WaitGroup // side by side: one that hangs must not take the time of the others
 		for name, check := range checks {
-			parts[name] = map[string]string{"status": "ok"}
-			if check(ctx) != nil {
-				parts[name]["status"] = "unavailable"
-				status, overall = http.StatusServiceUnavailable, "unavailable"
-			}
+			all.Go(func() {
+				err := check(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				parts[name] = map[string]string{"status": "ok"}
+				if err != nil {
+					parts[name]["status"] = "unavailable"
+					status, overall = http.StatusServiceUnavailable, "unavailable"
+				}
+			})
 		}
+		all.Wait()
 		answer(w, status, map[string]any{"status": overall, "checks": parts})
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))

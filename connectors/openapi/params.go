@@ -82,6 +82,7 @@ func (c *compiler) paramList(v any) ([]map[string]any, error) {
 
 func (c *compiler) param(op *operation, raw map[string]any, in *input) error {
 	p := param{Name: text(raw["name"]), In: text(raw["in"]), Style: text(raw["style"]), Reserved: flag(raw["allowReserved"], false)}
+	p.Reserved = p.Reserved && p.In == "query" // elsewhere it could bring a cookie or a segment of its own
 	if p.In == "path" && !strings.Contains(op.Path, "{"+p.Name+"}") {
 		return nil
 	}

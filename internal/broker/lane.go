@@ -12,8 +12,8 @@ import (
 const (
 	lanePrefix = "flows:lane:"
 	// laneCap bounds a lane: what is older than so many others has been delivered
-	// by the queue meanwhile. It is several times what one workspace may put there at
-	// once, so that a step of another does not fall off behind a flood.
+	// by the queue meanwhile. It is several times what a process puts there at once
+	// of one workspace, so that a step of another does not fall off behind a flood.
 	laneCap = 512
 	// laneTTL ends a lane that nobody takes from.
 	laneTTL = 2 * time.Second

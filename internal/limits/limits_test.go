@@ -177,7 +177,7 @@ func TestWhoFallsSilentLosesItsPlace(t *testing.T) {
 	t.Parallel()
 	rdb := redis.NewClient(&redis.Options{Addr: testkit.Miniredis(t).Addr()})
 	t.Cleanup(func() { require.NoError(t, rdb.Close()) })
-	const lease = 2 * time.Second // a third of it is more than a busy machine holds a renewal up
+	const lease = 2 * time.Second // what is left after a renewal is more than a busy machine holds the next one up
 	limit := Limit{Concurrency: 1}
 	alive, dead := New(Config{Redis: rdb, Lease: lease, Patience: untroubled}), New(Config{Redis: rdb, Lease: lease, Patience: untroubled})
 	t.Cleanup(alive.Close)

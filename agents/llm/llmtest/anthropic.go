@@ -102,7 +102,7 @@ func wholeAnthropic(a Asked, r Reply) any {
 		content = append(content, map[string]any{"type": "tool_use", "id": useID(a, i), "name": c.Name, "input": json.RawMessage(c.Arguments)})
 	}
 	return map[string]any{
-		"id": "msg_1", "type": "message", "role": "assistant", "model": a.Model, "content": content,
+		"id": "msg_1", "type": "message", "role": "assistant", "model": r.model(a), "content": content,
 		"stop_reason": stopAnthropic(r), "stop_sequence": nil,
 		"usage": map[string]int{"input_tokens": r.Input, "output_tokens": r.Output},
 	}
@@ -115,7 +115,7 @@ func streamAnthropic(w http.ResponseWriter, req *http.Request, a Asked, r Reply)
 		event(w, kind, more)
 	}
 	send("message_start", map[string]any{"message": map[string]any{
-		"id": "msg_1", "type": "message", "role": "assistant", "model": a.Model, "content": []any{},
+		"id": "msg_1", "type": "message", "role": "assistant", "model": r.model(a), "content": []any{},
 		"stop_reason": nil, "stop_sequence": nil, "usage": map[string]int{"input_tokens": r.Input, "output_tokens": 1},
 	}})
 	send("ping", map[string]any{})

@@ -122,7 +122,7 @@ func wholeOpenAI(a Asked, r Reply) any {
 		}
 	}
 	return map[string]any{
-		"id": "chatcmpl-1", "object": "chat.completion", "created": 1700000000, "model": a.Model,
+		"id": "chatcmpl-1", "object": "chat.completion", "created": 1700000000, "model": r.model(a),
 		"choices": []any{map[string]any{"index": 0, "message": message, "logprobs": nil, "finish_reason": finishOpenAI(r)}},
 		"usage":   usageOpenAI(r),
 	}
@@ -132,7 +132,7 @@ func streamOpenAI(w http.ResponseWriter, req *http.Request, a Asked, r Reply) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	chunk := func(delta map[string]any, finish any) {
 		event(w, "", map[string]any{
-			"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1700000000, "model": a.Model, "usage": nil,
+			"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1700000000, "model": r.model(a), "usage": nil,
 			"choices": []any{map[string]any{"index": 0, "delta": delta, "logprobs": nil, "finish_reason": finish}},
 		})
 	}
@@ -162,7 +162,7 @@ func streamOpenAI(w http.ResponseWriter, req *http.Request, a Asked, r Reply) {
 	chunk(map[string]any{}, finishOpenAI(r))
 	if !r.Uncounted {
 		event(w, "", map[string]any{
-			"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1700000000, "model": a.Model, "choices": []any{}, "usage": usageOpenAI(r),
+			"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1700000000, "model": r.model(a), "choices": []any{}, "usage": usageOpenAI(r),
 		})
 	}
 	event(w, "", "[DONE]")

@@ -6,6 +6,7 @@
 package llmtest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -40,6 +41,8 @@ type Call struct{ Name, Arguments string }
 type Reply struct {
 	Text  string
 	Calls []Call
+	// Model is what the vendor calls the model; empty: as it was asked for.
+	Model string
 	// Input and Output are the tokens that are counted. Uncounted: none are.
 	Input, Output int
 	Uncounted     bool
@@ -57,6 +60,8 @@ type Reply struct {
 	// a text, that is streamed before.
 	Hold <-chan struct{}
 }
+
+func (r Reply) model(a Asked) string { return cmp.Or(r.Model, a.Model) }
 
 // Vendor is the server.
 type Vendor struct {
