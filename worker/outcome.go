@@ -198,13 +198,14 @@ func (w *Worker) callAgent(ctx context.Context, work *engine.Work, req connector
 }
 
 // beginEffect asks leave to touch the outside. Agents are called with the key of the
-// effect, so calling them twice is safe.
+// effect, so calling them twice is safe. So is an action that is idempotent, where the
+// other side keeps such keys: whoever says what follows when nobody knows, knows better.
 func (w *Worker) beginEffect(ctx context.Context, work *engine.Work) error {
 	repeatable := true
 	if work.Step.Type == models.StepTypeConnector {
 		if err := patiently(ctx, func() error {
 			action, known, err := w.deps.Connectors.Action(ctx, string(work.Ref.Workspace), work.Step.Connector, work.Step.Action)
-			repeatable = known && action.Idempotent
+			repeatable = known && action.Idempotent && work.Step.OnUnknown == ""
 			return err
 		}); err != nil {
 			return err

@@ -63,7 +63,10 @@ func TestAnEffectSaysWhetherItMayBeRepeated(t *testing.T) {
 		require.True(t, b.worker.Offer(t.Context(), task(action)))
 		require.Nil(t, receive(t, b.engine.finished).Error)
 	}
-	require.Equal(t, map[string]bool{"effect": false, "keyed": true}, b.engine.effects)
+	b.engine.add("asks", "keyed", `1`).Step.OnUnknown = "ask"
+	require.True(t, b.worker.Offer(t.Context(), task("asks")))
+	require.Nil(t, receive(t, b.engine.finished).Error)
+	require.Equal(t, map[string]bool{"effect": false, "keyed": true, "asks": false}, b.engine.effects)
 }
 
 func TestARefusedHintLeavesTheLeaseOfTheStepAlone(t *testing.T) {
