@@ -146,7 +146,11 @@ func (a *app) openBroker(ctx context.Context) (err error) {
 	}
 	ctx, stop := context.WithTimeout(ctx, startTimeout)
 	defer stop()
-	if err := a.broker.Ping(ctx); err != nil {
+	err = a.broker.Ping(ctx)
+	switch {
+	case broker.Refused(err):
+		return fmt.Errorf("FLOWS_REDIS_URL (its value is a secret and is not shown) names a server that refuses: %w", err)
+	case err != nil:
 		// Everything works without it, only slowly, so this is no reason not to start.
 		a.log.WarnContext(ctx, "redis cannot be reached: until it can, the sweep brings everything", obs.Err(err))
 		return nil

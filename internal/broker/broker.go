@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -80,6 +82,16 @@ func (b *Broker) Embedded() bool { return b.embedded != nil }
 
 // Ping tells whether Redis answers.
 func (b *Broker) Ping(ctx context.Context) error { return b.client.Ping(ctx).Err() }
+
+// refusals begin what Redis says to whoever it will not serve.
+var refusals = []string{"WRONGPASS", "NOAUTH", "NOPERM", "ERR invalid password", "ERR AUTH", "ERR Client sent AUTH", "ERR DB index", "ERR invalid DB index"}
+
+// Refused tells whether an error is Redis saying that it will not serve us, as with a
+// wrong password or database: waiting mends nothing.
+func Refused(err error) bool {
+	said, answered := errors.AsType[redis.Error](err)
+	return answered && slices.ContainsFunc(refusals, func(r string) bool { return strings.HasPrefix(said.Error(), r) })
+}
 
 // CheckPolicy warns, loudly, of a Redis that throws data away when it is full:
 // tasks would vanish. Nothing is lost for good by it, but all become slow.

@@ -98,6 +98,29 @@ func TestLaneGivesTheNewestFirstAndEachOnce(t *testing.T) {
 	})
 }
 
+func TestAServerThatRefusesIsNoneThatIsAway(t *testing.T) {
+	t.Parallel()
+	ping := func(url string) error {
+		b := open(t, broker.Config{URL: url})
+		return b.Ping(t.Context())
+	}
+	closed := testkit.Miniredis(t)
+	guarded := testkit.Miniredis(t)
+	guarded.RequireAuth("secret")
+	require.True(t, broker.Refused(ping("redis://"+guarded.Addr())), "no password")
+	require.True(t, broker.Refused(ping("redis://:wrong@"+guarded.Addr())))
+	require.NoError(t, ping("redis://:secret@"+guarded.Addr()))
+	if testkit.HaveRedis() {
+		url := testkit.RedisURL(t)
+		require.True(t, broker.Refused(ping(url[:strings.LastIndex(url, "/")]+"/1000000")), "no such database")
+	}
+	addr := closed.Addr()
+	closed.Close()
+	err := ping("redis://" + addr)
+	require.Error(t, err)
+	require.False(t, broker.Refused(err))
+}
+
 func TestLaneHoldsNoMoreThanItsCap(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, a, _ *broker.Broker) {
