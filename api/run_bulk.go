@@ -19,7 +19,8 @@ type bulkRequest struct {
 	Body struct {
 		Action string      `json:"action" enum:"cancel,pause,resume,rerun"`
 		IDs    []string    `json:"ids,omitempty" nullable:"false" minItems:"1" maxItems:"500" doc:"Either these runs"`
-		Filter *bulkFilter `json:"filter,omitempty" doc:"or those that match this; at most 500, newest first"`
+		Filter *bulkFilter `json:"filter,omitempty" doc:"or those that match this; at most 500, newest first. Without a status: those that the action can change, which for rerun are those that have ended"`
+		Cursor string      `json:"cursor,omitempty" maxLength:"1000" doc:"next_cursor of the answer before, to go on with the same filter"`
 		DryRun bool        `json:"dry_run,omitempty" doc:"Only tell how many runs it would be"`
 	}
 }
@@ -42,8 +43,10 @@ type BulkResult struct {
 	Matched   int        `json:"matched" doc:"Runs that were named or found"`
 	Succeeded int        `json:"succeeded" doc:"Runs the action was done to, or had been before"`
 	Failed    int        `json:"failed"`
-	More      bool       `json:"more" doc:"More runs match the filter than one request takes; ask again"`
+	More      bool       `json:"more" doc:"More runs match the filter than one request takes; ask again with next_cursor"`
 	Items     []bulkItem `json:"items" nullable:"false"`
+	// NextCursor is beside More for clients that know More only.
+	NextCursor *string `json:"next_cursor" doc:"The cursor of the next request; null where no more runs match"`
 }
 
 type bulkItem struct {
@@ -62,12 +65,15 @@ func (a *API) bulkRuns(ctx context.Context, in *bulkRequest) (*bulkAnswer, error
 	if (len(b.IDs) > 0) == (b.Filter != nil) {
 		return nil, invalid(models.FieldError{Loc: []any{"body"}, Msg: "needs exactly one of ids and filter", Type: "invalid"})
 	}
-	runs, more, err := a.chosen(ctx, b.IDs, b.Filter)
+	if b.Cursor != "" && b.Filter == nil {
+		return nil, invalid(models.FieldError{Loc: []any{"body", "cursor"}, Msg: "goes with a filter", Type: "invalid"})
+	}
+	runs, next, err := a.chosen(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	out := &bulkAnswer{Status: http.StatusOK, Body: BulkResult{
-		Action: b.Action, DryRun: b.DryRun, Matched: len(runs), More: more, Items: make([]bulkItem, len(runs)),
+		Action: b.Action, DryRun: b.DryRun, Matched: len(runs), More: next != nil, NextCursor: next, Items: make([]bulkItem, len(runs)),
 	}}
 	fresh := make([]models.RunID, len(runs))
 	for i, id := range runs {
@@ -119,18 +125,39 @@ func (a *API) bulkOne(ctx context.Context, action string, item *bulkItem, fresh 
 	return err
 }
 
-// chosen gives the runs a bulk request is about.
-func (a *API) chosen(ctx context.Context, named []string, f *bulkFilter) (runs []models.RunID, more bool, err error) {
+// changeable says which runs an action can change. A filter that names no status
+// means those: newer runs that have ended must not hide older ones that have not.
+var changeable = map[string][]string{
+	"cancel": inStates(models.RunQueued, models.RunRunning, models.RunWaiting, models.RunPaused),
+	"pause":  inStates(models.RunQueued, models.RunRunning, models.RunWaiting),
+	"resume": inStates(models.RunPaused),
+	"rerun":  inStates(models.RunCompleted, models.RunFailed, models.RunCancelled),
+}
+
+func inStates(states ...models.RunStatus) (names []string) {
+	for _, s := range states {
+		names = append(names, string(s))
+	}
+	return names
+}
+
+// chosen gives the runs a bulk request is about, and where the next request goes on.
+func (a *API) chosen(ctx context.Context, in *bulkRequest) (runs []models.RunID, next *string, err error) {
+	b := &in.Body
+	f := b.Filter
 	if f == nil {
-		for _, id := range named {
+		for _, id := range b.IDs {
 			if run := models.RunID(id); !slices.Contains(runs, run) {
 				runs = append(runs, run)
 			}
 		}
-		return runs, false, nil
+		return runs, nil, nil
 	}
 	q := RunQuery{
 		WorkflowID: f.WorkflowID, Status: f.Status, TriggerType: f.TriggerType, TriggerID: f.TriggerID, metadata: f.Metadata,
+	}
+	if len(q.Status) == 0 {
+		q.Status = changeable[b.Action]
 	}
 	if f.CreatedAfter != nil {
 		q.CreatedAfter = *f.CreatedAfter
@@ -138,16 +165,30 @@ func (a *API) chosen(ctx context.Context, named []string, f *bulkFilter) (runs [
 	if f.CreatedBefore != nil {
 		q.CreatedBefore = *f.CreatedBefore
 	}
-	filter, ok := q.filter()
-	if !ok {
-		return nil, false, nil
+	list := ListQuery{Limit: mostBulk, Cursor: b.Cursor}
+	p, err := readPage(ctx, list, byID("bulk", models.RunPrefix, func(r *models.Run) models.RunID { return r.ID }),
+		func(p store.Page) ([]*models.Run, error) {
+			filter, ok := q.filter()
+			if !ok {
+				return nil, nil
+			}
+			return a.store.For(workspace(ctx)).Runs(ctx, filter, p)
+		},
+		func(r *models.Run) models.RunID { return r.ID })
+	return p.Items, p.NextCursor, inBody(err)
+}
+
+// inBody moves the places of an error of a list to the body, where this list is asked for.
+func inBody(err error) error {
+	if fields, ok := errors.AsType[*models.InvalidError](err); ok {
+		for _, f := range fields.Fields {
+			f.Loc[0] = "body"
+		}
 	}
-	rows, err := a.store.For(workspace(ctx)).Runs(ctx, filter, store.Page{Limit: mostBulk + 1})
-	if err != nil {
-		return nil, false, err
+	if p, ok := errors.AsType[*Problem](err); ok {
+		for _, f := range p.Errors {
+			f.Loc[0] = "body"
+		}
 	}
-	for _, r := range rows[:min(len(rows), mostBulk)] {
-		runs = append(runs, r.ID)
-	}
-	return runs, len(rows) > mostBulk, nil
+	return err
 }

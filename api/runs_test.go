@@ -204,6 +204,67 @@ func TestBulk(t *testing.T) {
 	})
 }
 
+func TestAFilterOfManyRunsChoosesThoseTheActionCanChange(t *testing.T) {
+	t.Parallel()
+	each(t, options{}, func(t *testing.T, b *bundle) {
+		wf := b.workflow(t, waiting)
+		start := func() string { return b.call(t, "POST", "/workflows/"+wf+"/trigger", "").str(t, "id") }
+		bulk := func(action string) want {
+			return want{name: action, method: "POST", path: "/runs/bulk", body: `{"action":"` + action + `","filter":{"workflow_id":"` + wf + `"}}`}
+		}
+		open, ended := start(), []string{start(), start()} // the open one is the oldest
+		for _, run := range ended {
+			require.Equal(t, 200, b.call(t, "POST", "/runs/"+run+"/cancel", "").status)
+		}
+		for _, step := range []struct{ action, state string }{{"pause", "paused"}, {"resume", "waiting"}, {"cancel", "cancelled"}} {
+			dry := b.call(t, "POST", "/runs/bulk", `{"action":"`+step.action+`","dry_run":true,"filter":{"workflow_id":"`+wf+`"}}`)
+			require.Equal(t, "1 "+open, sprint(dry.get(t, "matched"))+" "+dry.str(t, "items.0.id"))
+			w := bulk(step.action)
+			w.status, w.has = 200, []string{"matched", "1", "succeeded", "1", "more", "false", "items.0.id", open}
+			b.check(t, []want{w})
+			require.Equal(t, step.state, b.status(t, open))
+			w.has = []string{"matched", "0"}
+			b.check(t, []want{w})
+		}
+		later := start()
+		again := bulk("rerun")
+		again.status, again.has = 202, []string{"matched", "3", "succeeded", "3", "items.2.id", open}
+		b.check(t, []want{again})
+		require.Equal(t, "waiting", b.status(t, later))
+		b.check(t, []want{{
+			name: "a status that is named", method: "POST", path: "/runs/bulk", status: 202,
+			body: `{"action":"rerun","filter":{"workflow_id":"` + wf + `","status":["waiting"],"created_before":"2020-01-01T00:00:00Z"}}`,
+			has:  []string{"matched", "0"},
+		}})
+	})
+}
+
+func TestManyRunsAreChangedInSeveralRequests(t *testing.T) {
+	t.Parallel()
+	each(t, options{}, func(t *testing.T, b *bundle) {
+		wf := b.workflow(t, waiting)
+		first := b.call(t, "POST", "/workflows/"+wf+"/trigger", "").str(t, "id")
+		items := `{"items":[{}` + strings.Repeat(",{}", mostBulk-1) + `]}`
+		require.Equal(t, 202, b.call(t, "POST", "/workflows/"+wf+"/trigger/batch", items).status)
+		ask := func(cursor string) answer {
+			return b.call(t, "POST", "/runs/bulk", `{"action":"cancel","dry_run":true,"filter":{"workflow_id":"`+wf+`"}`+cursor+`}`)
+		}
+		got := ask("")
+		require.Equal(t, "500 true", sprint(got.get(t, "matched"))+" "+sprint(got.get(t, "more")))
+		cursor := `,"cursor":"` + got.str(t, "next_cursor") + `"`
+		got = ask(cursor)
+		require.Equal(t, "1 false", sprint(got.get(t, "matched"))+" "+sprint(got.get(t, "more")))
+		require.Equal(t, first, got.str(t, "items.0.id"))
+		require.Nil(t, got.get(t, "next_cursor"))
+		b.check(t, []want{
+			{name: "a cursor of another list", method: "POST", path: "/runs/bulk", status: 400, loc: "[body cursor]",
+				body: `{"action":"cancel","filter":{},"cursor":"` + b.call(t, "GET", "/runs?limit=1", "").str(t, "next_cursor") + `"}`},
+			{name: "a cursor beside ids", method: "POST", path: "/runs/bulk", status: 422, loc: "[body cursor]",
+				body: `{"action":"cancel","ids":["` + first + `"]` + cursor + `}`},
+		})
+	})
+}
+
 func TestTheLogOfARunIsPaged(t *testing.T) {
 	t.Parallel()
 	each(t, options{}, func(t *testing.T, b *bundle) {
