@@ -34,6 +34,9 @@ func (a *API) chain(r route) huma.Middlewares {
 	if r.has(follows) {
 		links = append(links, a.follow) // outside of idempotency, which keeps the plain answer
 	}
+	if r.has(conditional) && r.method == http.MethodGet {
+		links = append(links, spareKnown)
+	}
 	links = append(links, a.checkBody(r))
 	if r.has(acts) {
 		links = append(links, a.once(r))

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
 
 	"github.com/10ex/flows/models"
 )
@@ -38,7 +39,7 @@ const (
 	// secret: the answer holds one, so it is kept for repetition only in a form
 	// that takes the caller's key to read.
 	secret
-	// conditional: If-Match is obeyed.
+	// conditional: If-Match is obeyed, or If-None-Match where the route reads.
 	conditional
 	// mayAccept: the answer is 200, or 202 where something was started.
 	mayAccept
@@ -107,7 +108,7 @@ func (a *API) register(h huma.API, r route) {
 	if r.method != http.MethodGet {
 		op.Errors = append(op.Errors, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
-	if r.has(conditional) {
+	if r.has(conditional) && r.method != http.MethodGet {
 		op.Errors = append(op.Errors, http.StatusPreconditionFailed)
 	}
 	if r.scope != "" {
@@ -137,6 +138,13 @@ func (a *API) document(op *huma.Operation, r route) {
 			Description: "wait=N answers with the finished run if it ends within N seconds (1 to 60).",
 		})
 		op.Description += " With `Accept: text/event-stream` the answer is the run's stream instead."
+	}
+	if r.has(conditional) && r.method == http.MethodGet {
+		op.Parameters = append(op.Parameters, &huma.Param{
+			Name: fiber.HeaderIfNoneMatch, In: "header", Schema: &huma.Schema{Type: huma.TypeString},
+			Description: "ETags of states the client has; the answer is 304 without a body where it is in one of them.",
+		})
+		op.Responses = map[string]*huma.Response{"304": {Description: "It is as the client has it"}}
 	}
 	if r.has(mayAccept) {
 		op.Responses = map[string]*huma.Response{"202": {

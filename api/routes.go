@@ -28,7 +28,7 @@ func (a *API) routes() []route {
 		{get, base + "/workflows", flowsRead, 0, "list-workflows", "List workflows", bind(a.listWorkflows)},
 		{post, base + "/workflows/validate", flowsRead, 0, "validate-workflow", "Check a graph without saving it", bind(a.validateWorkflow)},
 		{post, base + "/workflows/import", flowsWrite, acts | created, "import-workflow", "Create a workflow from an exported document", bind(a.importWorkflow)},
-		{get, base + "/workflows/{id}", flowsRead, 0, "get-workflow", "Get a workflow", bind(a.getWorkflow)},
+		{get, base + "/workflows/{id}", flowsRead, conditional, "get-workflow", "Get a workflow", bind(a.getWorkflow)},
 		{patch, base + "/workflows/{id}", flowsWrite, conditional, "update-workflow", "Change a workflow's name, description, status or tags", bind(a.patchWorkflow)},
 		{del, base + "/workflows/{id}", flowsWrite, conditional, "delete-workflow", "Archive a workflow", bind(a.deleteWorkflow)},
 		{put, base + "/workflows/{id}/graph", flowsWrite, conditional, "put-graph", "Save the next version of a workflow and make it current", bind(a.putGraph)},
