@@ -33,15 +33,24 @@ type bodySchema struct {
 	required bool
 }
 
-// newBodySchemas compiles the schema of every operation that has a body, and
+// noBody is the schema of operations that change something and take no body. They
+// take an empty object as well, which some clients always send; a field in it would
+// be a wish that is not heard.
+var noBody = &huma.Schema{Type: huma.TypeObject, AdditionalProperties: false}
+
+// newBodySchemas compiles the schema of every operation that may be sent a body, and
 // those of extra by their names.
 func newBodySchemas(doc *huma.OpenAPI, extra map[string]*huma.Schema) (*bodySchemas, error) {
 	bodies := map[string]*huma.Schema{}
 	maps.Copy(bodies, extra)
 	required := map[string]bool{}
 	for _, item := range doc.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
-			if op == nil || op.RequestBody == nil {
+		for _, op := range []*huma.Operation{item.Post, item.Put, item.Patch, item.Delete} {
+			switch {
+			case op == nil:
+				continue
+			case op.RequestBody == nil:
+				bodies[op.OperationID] = noBody
 				continue
 			}
 			bodies[op.OperationID] = op.RequestBody.Content["application/json"].Schema
@@ -110,7 +119,7 @@ func asValues(schemas any) (map[string]any, error) {
 func (s *bodySchemas) check(operation, contentType, contentEncoding string, body []byte) *Problem {
 	schema := s.compiled[operation]
 	if schema == nil {
-		return nil // the operation takes no body
+		return nil // a body of a request that only reads means nothing
 	}
 	if len(bytes.TrimSpace(body)) == 0 {
 		if schema.required {

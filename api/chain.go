@@ -71,7 +71,7 @@ func (a *API) checkBody(r route) func(huma.Context, func(huma.Context)) {
 			return
 		}
 		if encoding != "" {
-			// The operation takes no body, so whatever this is must not be unpacked.
+			// Only requests that read come here with a body, and it must not be unpacked.
 			c.Request().Header.Del(fiber.HeaderContentEncoding)
 		}
 		next(hc)

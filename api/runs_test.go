@@ -204,6 +204,35 @@ func TestBulk(t *testing.T) {
 	})
 }
 
+func TestOperationsWithoutABodyTakeNone(t *testing.T) {
+	t.Parallel()
+	each(t, options{}, func(t *testing.T, b *bundle) {
+		wf := b.workflow(t, waiting)
+		run := b.call(t, "POST", "/workflows/"+wf+"/trigger", "").str(t, "id")
+		for _, path := range []string{
+			"/runs/" + run + "/pause", "/runs/" + run + "/resume", "/runs/" + run + "/cancel",
+			"/workflows/" + wf + "/versions/1/activate",
+		} {
+			b.check(t, []want{
+				{name: "a field", method: "POST", path: path, body: `{"dry_run":true}`, status: 422, loc: "[body dry_run]"},
+				{name: "not an object", method: "POST", path: path, body: `[]`, status: 422, loc: "[body]"},
+				{name: "not JSON", method: "POST", path: path, body: "not json", status: 400, code: "malformed"},
+				{name: "blanks", method: "POST", path: path, body: " ", status: 400, code: "malformed"},
+			})
+			require.Equal(t, 415, b.sent(t, path, "a=b", []string{"Content-Type", "application/x-www-form-urlencoded"}).status)
+			require.Equal(t, 415, b.sent(t, path, "{}", []string{"Content-Encoding", "gzip"}).status)
+		}
+		require.Equal(t, "waiting", b.status(t, run))
+		b.check(t, []want{{name: "delete", method: "DELETE", path: "/workflows/" + wf, body: `{"x":1}`, status: 422, loc: "[body x]"}})
+		for _, headers := range [][]string{
+			nil, {"Content-Length", "0"}, {"Content-Type", "application/json"}, {"Content-Type", "application/x-www-form-urlencoded"}, {"Content-Encoding", "gzip"},
+		} {
+			require.Equal(t, 200, b.call(t, "POST", "/runs/"+run+"/pause", "", headers...).status, headers)
+		}
+		require.Equal(t, 200, b.call(t, "POST", "/runs/"+run+"/cancel", " {} ").status)
+	})
+}
+
 func TestAFilterOfManyRunsChoosesThoseTheActionCanChange(t *testing.T) {
 	t.Parallel()
 	each(t, options{}, func(t *testing.T, b *bundle) {
