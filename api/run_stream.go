@@ -61,7 +61,7 @@ func (a *API) openStream(ctx context.Context, in *streamRequest) (*huma.StreamRe
 func (a *API) follow(hc huma.Context, next func(huma.Context)) {
 	c := humafiber.Unwrap(hc)
 	var heard *hearing
-	if accepts(c.Get(fiber.HeaderAccept), eventStream) {
+	if wantsStream(c) {
 		heard = &hearing{}
 		hc = huma.WithValue(hc, hearingKey{}, heard)
 		defer func() {
@@ -90,15 +90,44 @@ func (a *API) follow(hc huma.Context, next func(huma.Context)) {
 	}
 }
 
-// accepts tells whether a client asks for a media type by name.
-func accepts(header, media string) bool {
-	for part := range strings.SplitSeq(header, ",") {
-		name, params, _ := strings.Cut(part, ";")
-		if strings.EqualFold(strings.TrimSpace(name), media) {
-			return !strings.Contains(strings.ReplaceAll(params, " ", "")+";", "q=0;")
+// wantsStream tells whether a client asks for a stream by name, and does not like
+// plain JSON better.
+func wantsStream(c *fiber.Ctx) bool {
+	header := c.Get(fiber.HeaderAccept)
+	plain, ok := quality(header, fiber.MIMEApplicationJSON)
+	if !ok {
+		if plain, ok = quality(header, "application/*"); !ok {
+			plain, _ = quality(header, "*/*")
 		}
 	}
-	return false
+	stream, _ := quality(header, eventStream)
+	return stream > 0 && stream >= plain
+}
+
+// accepts tells whether a client asks for a media type by name.
+func accepts(header, media string) bool {
+	q, _ := quality(header, media)
+	return q > 0
+}
+
+// quality gives how much a client likes a media type or range (RFC 9110, 12.4.2), as
+// far as it is named. A weight that cannot be read counts as none given.
+func quality(header, media string) (q float64, named bool) {
+	for part := range strings.SplitSeq(header, ",") {
+		name, params, _ := strings.Cut(part, ";")
+		if !strings.EqualFold(strings.TrimSpace(name), media) {
+			continue
+		}
+		for param := range strings.SplitSeq(params, ";") {
+			key, value, _ := strings.Cut(param, "=")
+			weight, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if strings.EqualFold(strings.TrimSpace(key), "q") && err == nil && weight >= 0 && weight <= 1 {
+				return weight, true
+			}
+		}
+		return 1, true
+	}
+	return 0, false
 }
 
 // maxWait is the longest a client may prefer to wait.

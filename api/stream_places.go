@@ -7,7 +7,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
-	"github.com/gofiber/fiber/v2"
 
 	"github.com/10ex/flows/models"
 )
@@ -56,7 +55,7 @@ func (p *places) giveBack(key models.KeyID) {
 // comes none, it is given back here.
 func (a *API) takePlace(hc huma.Context, next func(huma.Context)) {
 	c := humafiber.Unwrap(hc)
-	if hc.Operation().Method == http.MethodPost && !accepts(c.Get(fiber.HeaderAccept), eventStream) {
+	if hc.Operation().Method == http.MethodPost && !wantsStream(c) {
 		next(hc)
 		return
 	}
