@@ -124,6 +124,9 @@ type keysCreateCommand struct {
 
 // Run makes a key and prints it, secret included.
 func (c keysCreateCommand) Run(ctx context.Context, p *program) error {
+	if len(c.Scopes) == 0 {
+		return fmt.Errorf("--scopes is empty: allowed are %s", scopeNames())
+	}
 	scopes := make([]models.Scope, len(c.Scopes))
 	for i, one := range c.Scopes {
 		scopes[i] = models.Scope(one)

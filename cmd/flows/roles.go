@@ -44,16 +44,16 @@ func (schedulerCommand) Run(ctx context.Context, p *program) error {
 
 // workerFlags are those of every command that has a worker in it.
 type workerFlags struct {
-	Concurrency int      `help:"Steps to do at once. Default: FLOWS_WORKER_CONCURRENCY, or 100."                   placeholder:"N"`
+	Concurrency *int     `help:"Steps to do at once. Default: FLOWS_WORKER_CONCURRENCY, or 100."                   placeholder:"N"`
 	Queues      []string `help:"Queues to take from, separated by commas: default, agents, system. Default: all." placeholder:"QUEUE"`
 }
 
 func (f workerFlags) apply(c *config, r *roles) error {
-	if f.Concurrency != 0 {
-		if f.Concurrency < 1 || f.Concurrency > 1000 {
-			return fmt.Errorf("--concurrency is %d: it must be a number from 1 to 1000", f.Concurrency)
+	if f.Concurrency != nil {
+		if *f.Concurrency < 1 || *f.Concurrency > 1000 {
+			return fmt.Errorf("--concurrency is %d: it must be a number from 1 to 1000", *f.Concurrency)
 		}
-		c.Concurrency = f.Concurrency
+		c.Concurrency = *f.Concurrency
 	}
 	for _, q := range f.Queues {
 		if _, ok := tasks.Queues[q]; !ok {
