@@ -266,6 +266,25 @@ func TestWithoutLeaveNothingIsSent(t *testing.T) {
 	require.Empty(t, peer.Received())
 }
 
+func TestJSONIsTakenUnderAnyName(t *testing.T) {
+	t.Parallel()
+	for name, media := range map[string][]string{"none": nil, "text": {"text/plain; charset=utf-8"}, "html": {"text/html"}, "broken": {";"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			plain := func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Content-Type"] = media
+				_, _ = io.WriteString(w, `{"score": 9}`)
+			}
+			for _, answers := range [][]http.HandlerFunc{{plain}, {accepted("/jobs/1"), plain}} {
+				peer := script(t, answers...)
+				got, err := setup(t).runner.Run(t.Context(), agent(peer.URL), request(`{}`))
+				require.NoError(t, err)
+				require.JSONEq(t, `{"score":9}`, string(got.Output))
+			}
+		})
+	}
+}
+
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	html := func(w http.ResponseWriter, _ *http.Request) {
