@@ -45,6 +45,7 @@ type Engine interface {
 	Decide(ctx context.Context, ref store.RunRef, step string, d engine.Decision) (*models.Run, error)
 	Why(ctx context.Context, ref store.RunRef) (*engine.Why, error)
 	Trace(ctx context.Context, ref store.RunRef) ([]engine.StepTrace, error)
+	Iterations(ctx context.Context, ref store.RunRef, step string, statuses []models.StepStatus, p store.Page) ([]engine.IterationTrace, error)
 }
 
 var _ Engine = (*engine.Engine)(nil)

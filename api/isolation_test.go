@@ -57,6 +57,7 @@ var isolation = map[string]isolationCase{
 	"bulk-runs":            {path: at("/runs/bulk"), body: at(`{"action":"cancel","ids":["{run}"]}`), inside: true},
 	"get-run":              {path: at("/runs/{run}")},
 	"trace-run":            {path: at("/runs/{run}/steps")},
+	"list-iterations":      {path: at("/runs/{run}/steps/ask/iterations")},
 	"list-run-events":      {path: at("/runs/{run}/events")},
 	"stream-run":           {path: at("/runs/{run}/stream")},
 	"why-run":              {path: at("/runs/{run}/why")},

@@ -25,7 +25,7 @@ func (b *bundle) lists(t *testing.T, x things) map[string]string {
 		}
 	}
 	require.NoError(t, json.Unmarshal(b.api.OpenAPI(), &doc))
-	fill := strings.NewReplacer("/workflows/{id}", "/workflows/"+x.workflow, "/runs/{id}", "/runs/"+x.run, "/triggers/{id}/ticks", "/triggers/"+x.trigger+"/ticks",
+	fill := strings.NewReplacer("/workflows/{id}", "/workflows/"+x.workflow, "/runs/{id}/steps/{step}", "/runs/"+x.run+"/steps/each", "/runs/{id}", "/runs/"+x.run, "/triggers/{id}/ticks", "/triggers/"+x.trigger+"/ticks",
 		"/triggers/{id}/deliveries", "/triggers/"+x.outbound+"/deliveries", "/connectors/{slug}", "/connectors/"+x.connector)
 	found := map[string]string{}
 	for path, item := range doc.Paths {
@@ -40,7 +40,7 @@ func (b *bundle) lists(t *testing.T, x things) map[string]string {
 }
 
 // moreThings makes enough for every list to have a second row. The trigger in the
-// answer is a schedule, which has been due.
+// answer is a schedule, which has been due, and the run is at a step over a list.
 func (b *bundle) moreThings(t *testing.T) things {
 	t.Helper()
 	x := b.things(t)
@@ -52,6 +52,7 @@ func (b *bundle) moreThings(t *testing.T) things {
 	b.workflow(t, passing)
 	add("PUT", "/workflows/"+x.workflow+"/graph", `{"graph":`+passing+`}`)
 	add("POST", "/workflows/"+x.workflow+"/trigger", "")
+	x.run = b.run(t, `{"steps":[{"id":"each","type":"connector","connector":"core","action":"set","foreach":"1..3"}]}`)
 	add("POST", "/agents", `{"slug":"machine","kind":"http","config":{"url":"https://example.com"}}`)
 	event := add("POST", "/events", `{"type":"lead.created","data":{}}`).str(t, "id")
 	add("POST", "/connections", `{"connector":"http","name":"second","config":{"auth":{"type":"none"},"base_url":"https://example.com"}}`)

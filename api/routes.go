@@ -44,6 +44,7 @@ func (a *API) routes() []route {
 		{post, base + "/runs/bulk", runsWrite, acts | mayAccept, "bulk-runs", "Cancel, pause, resume or rerun up to 500 runs", bind(a.bulkRuns)},
 		{get, base + "/runs/{id}", runsRead, 0, "get-run", "Get a run", bind(a.getRun)},
 		{get, base + "/runs/{id}/steps", runsRead, 0, "trace-run", "Tell what became of every step of a run", bind(a.traceRun)},
+		{get, base + "/runs/{id}/steps/{step}/iterations", runsRead, 0, "list-iterations", "Tell what became of every item of a step over a list", bind(a.listIterations)},
 		{get, base + "/runs/{id}/events", runsRead, 0, "list-run-events", "Read the log of a run", bind(a.listRunEvents)},
 		{get, base + "/runs/{id}/stream", runsRead, streams, "stream-run", "Follow the log of a run as server-sent events", bind(a.openStream)},
 		{get, base + "/runs/{id}/why", runsRead, 0, "why-run", "Tell what a run is waiting for", bind(a.whyRun)},

@@ -87,7 +87,7 @@ func (a *API) addUsageOfLists(ctx context.Context, ref store.RunRef, steps []Ste
 
 func showStep(s engine.StepTrace) StepTrace {
 	out := StepTrace{
-		ID: s.ID, Type: s.Type, Name: s.Name, Status: s.Status, Attempt: s.Attempt, Attempts: make([]attemptTrace, len(s.Attempts)),
+		ID: s.ID, Type: s.Type, Name: s.Name, Status: s.Status, Attempt: s.Attempt, Attempts: showAttempts(s.Attempts),
 		Iterations: s.Iterations, Input: s.Input, Output: s.Output, Error: maybe(s.Error), Branch: maybe(s.Branch),
 		QueuedAt: maybeStamp{s.QueuedAt}, StartedAt: maybeStamp{s.StartedAt}, FinishedAt: maybeStamp{s.FinishedAt},
 		WakeAt: maybeStamp{s.WakeAt}, Usage: s.Usage,
@@ -95,8 +95,13 @@ func showStep(s engine.StepTrace) StepTrace {
 	if s.Reason != "" {
 		out.Reason = &s.Reason
 	}
-	for i, at := range s.Attempts {
-		out.Attempts[i] = attemptTrace{
+	return out
+}
+
+func showAttempts(attempts []engine.AttemptTrace) []attemptTrace {
+	out := make([]attemptTrace, len(attempts))
+	for i, at := range attempts {
+		out[i] = attemptTrace{
 			at.Number, at.Status, maybe(at.Error), maybeStamp{at.QueuedAt}, maybeStamp{at.StartedAt}, maybeStamp{at.FinishedAt},
 		}
 	}

@@ -78,9 +78,7 @@ func (e *Engine) Trace(ctx context.Context, ref store.RunRef) ([]StepTrace, erro
 	}
 	earlier := map[string][]AttemptTrace{}
 	for _, a := range attempts {
-		earlier[a.StepID] = append(earlier[a.StepID], AttemptTrace{
-			Number: a.Number, Status: a.Status, Error: a.Error, QueuedAt: a.QueuedAt, StartedAt: a.StartedAt, FinishedAt: a.FinishedAt,
-		})
+		earlier[a.StepID] = append(earlier[a.StepID], traceAttempt(a))
 	}
 	sortByStart(def, rows, earlier)
 	out := make([]StepTrace, 0, len(def.order))
@@ -138,21 +136,9 @@ func sortByStart(def *definition, rows []*models.Step, earlier map[string][]Atte
 
 func trace(n *node, row *models.Step, earlier []AttemptTrace) StepTrace {
 	t := StepTrace{
-		ID: row.StepID, Type: row.Type, Name: n.def.Name, Status: row.Status, Attempt: row.Attempt, Attempts: earlier,
+		ID: row.StepID, Type: row.Type, Name: n.def.Name, Status: row.Status, Attempt: row.Attempt, Attempts: allAttempts(row, earlier),
 		Input: row.Input, Output: row.Output, Error: row.Error, Reason: row.Reason,
 		QueuedAt: row.QueuedAt, StartedAt: row.StartedAt, FinishedAt: row.FinishedAt, WakeAt: row.WakeAt, Usage: row.Usage,
-	}
-	if t.Attempts == nil {
-		t.Attempts = []AttemptTrace{}
-	}
-	if row.Attempt > 0 {
-		last := AttemptTrace{
-			Number: row.Attempt, Status: row.Status, QueuedAt: row.QueuedAt, StartedAt: row.StartedAt, FinishedAt: row.FinishedAt,
-		}
-		if row.Status == models.StepFailed {
-			last.Error = row.Error
-		}
-		t.Attempts = append(t.Attempts, last)
 	}
 	if row.Type == models.StepTypeBranch && row.Taken != nil {
 		t.Branch = &BranchTrace{Taken: row.Taken}
@@ -161,4 +147,25 @@ func trace(n *node, row *models.Step, earlier []AttemptTrace) StepTrace {
 		t.Iterations = &IterationsTrace{Total: row.IterTotal, Completed: row.IterDone, Active: row.IterActive, Waiting: waitingItems(row)}
 	}
 	return t
+}
+
+func traceAttempt(a *models.StepAttempt) AttemptTrace {
+	return AttemptTrace{
+		Number: a.Number, Status: a.Status, Error: a.Error, QueuedAt: a.QueuedAt, StartedAt: a.StartedAt, FinishedAt: a.FinishedAt,
+	}
+}
+
+// allAttempts adds to the attempts of a row that were followed by another the last one,
+// which is in the row itself.
+func allAttempts(row *models.Step, earlier []AttemptTrace) []AttemptTrace {
+	if row.Attempt == 0 {
+		return append([]AttemptTrace{}, earlier...)
+	}
+	last := AttemptTrace{
+		Number: row.Attempt, Status: row.Status, QueuedAt: row.QueuedAt, StartedAt: row.StartedAt, FinishedAt: row.FinishedAt,
+	}
+	if row.Status == models.StepFailed {
+		last.Error = row.Error
+	}
+	return append(earlier, last)
 }

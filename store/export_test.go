@@ -29,3 +29,13 @@ func (t *Tenant) EventsSQL(f EventFilter, p Page) string { return t.eventsQuery(
 func (t *Tenant) ClaimSQL(events []models.EventID, now, until time.Time) string {
 	return t.claimQuery(t.s.db, events, now, until).String()
 }
+
+// IterationsSQL is the statement behind Iterations.
+func (t *Tenant) IterationsSQL(f IterationFilter, after, limit int) string {
+	return t.iterationsQuery(f, after, limit).String()
+}
+
+// IterationAttemptsSQL is the statement behind IterationAttempts.
+func (t *Tenant) IterationAttemptsSQL(run models.RunID, step string, iterations []int) string {
+	return t.iterationAttemptsQuery(run, step, iterations).String()
+}

@@ -111,7 +111,7 @@ func (t *Tenant) runsBranch(f RunFilter, p Page, statuses []models.RunStatus, ty
 	return q.OrderExpr("run.id DESC").Limit(int64(p.limit()))
 }
 
-func anyOf[T ~string](q *bun.SelectQuery, column string, values []T) *bun.SelectQuery {
+func anyOf[T ~string | ~int](q *bun.SelectQuery, column string, values []T) *bun.SelectQuery {
 	switch len(values) {
 	case 0:
 		return q

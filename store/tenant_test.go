@@ -67,9 +67,12 @@ func TestNothingOfAnotherWorkspaceIsFound(t *testing.T) {
 		run := newRun(morning)
 		run.WorkspaceID, run.WorkflowID = wsA, w.ID
 		save(t, s, &store.Changes{
-			NewRuns: []*models.Run{run}, NewSteps: []*models.Step{newStep(run, "a", models.NoIteration, morning)},
-			Events:   []*models.RunEvent{{WorkspaceID: wsA, RunID: run.ID, Seq: 1, Type: models.EventRunQueued, At: morning}},
-			Attempts: []*models.StepAttempt{{WorkspaceID: wsA, RunID: run.ID, StepID: "a", Iteration: -1, Number: 1, Status: models.StepFailed}},
+			NewRuns: []*models.Run{run}, NewSteps: []*models.Step{newStep(run, "a", models.NoIteration, morning), newStep(run, "a", 0, morning)},
+			Events: []*models.RunEvent{{WorkspaceID: wsA, RunID: run.ID, Seq: 1, Type: models.EventRunQueued, At: morning}},
+			Attempts: []*models.StepAttempt{
+				{WorkspaceID: wsA, RunID: run.ID, StepID: "a", Iteration: -1, Number: 1, Status: models.StepFailed},
+				{WorkspaceID: wsA, RunID: run.ID, StepID: "a", Iteration: 0, Number: 1, Status: models.StepFailed},
+			},
 		})
 		_, mine, err := a.BeginRequest(ctx, newRequest("k"), morning)
 		require.NoError(t, err)
@@ -107,7 +110,12 @@ func TestNothingOfAnotherWorkspaceIsFound(t *testing.T) {
 			"events":   func() (int, error) { r, err := b.RunEvents(ctx, run.ID, 0, 10); return len(r), err },
 			"steps":    func() (int, error) { r, err := b.Steps(ctx, run.ID); return len(r), err },
 			"attempts": func() (int, error) { r, err := b.Attempts(ctx, run.ID); return len(r), err },
-			"keys":     func() (int, error) { r, err := b.Keys(ctx, store.Page{}); return len(r), err },
+			"iterations": func() (int, error) {
+				r, err := b.Iterations(ctx, store.IterationFilter{Run: run.ID, Step: "a"}, store.Page{})
+				return len(r), err
+			},
+			"attempts of iterations": func() (int, error) { r, err := b.IterationAttempts(ctx, run.ID, "a", []int{0}); return len(r), err },
+			"keys":                   func() (int, error) { r, err := b.Keys(ctx, store.Page{}); return len(r), err },
 		} {
 			n, err := list()
 			require.NoError(t, err, name)

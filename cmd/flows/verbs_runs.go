@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -76,10 +77,23 @@ func (c runsGetCommand) Run(ctx context.Context, p *program) error {
 	return c.ask(ctx, p, call{method: http.MethodGet, path: at("runs", c.ID)}, wholeRun)
 }
 
-type runsTraceCommand struct{ aRun }
+type runsTraceCommand struct {
+	aRun
+	Step   string   `help:"The items of this step, which goes over a list, instead of the steps." placeholder:"STEP"`
+	Status []string `help:"With --step: only items that are pending, queued, running, waiting, completed, failed or cancelled; several with commas." placeholder:"STATUS"`
+	Limit  int      `default:"50" help:"With --step: how many items; 0 for all." placeholder:"N"`
+}
 
-// Run shows the steps of a run.
+// Run shows the steps of a run, or the items of one.
 func (c runsTraceCommand) Run(ctx context.Context, p *program) error {
+	switch {
+	case c.Step != "":
+		return listed{c.shown, c.Limit}.run(ctx, p, at("runs", c.ID, "steps", c.Step, "iterations"), url.Values{"status": {strings.Join(c.Status, ",")}},
+			columns("ITEM", "iteration", "STATUS", "status", "ATTEMPT", "attempt", "STARTED", "started_at", "FINISHED", "finished_at",
+				"SAYS", "error.message|reason|output", "INPUT", "input"))
+	case len(c.Status) > 0:
+		return errors.New("--status needs --step: it chooses among the items of one")
+	}
 	r, err := p.remote()
 	if err != nil {
 		return err

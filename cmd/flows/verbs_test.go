@@ -50,6 +50,36 @@ const asking = `{"steps":[{"id":"ask","type":"wait","approval":{"prompt":"Send i
 	{"id":"say","type":"connector","connector":"core","action":"set","input":{"said":"{{ steps.ask.output.comment }}"}}],
 	"edges":[{"from":"ask","to":"say"}]}`
 
+const fourGreetings = `{"steps":[{"id":"greet","type":"connector","connector":"core","action":"set","foreach":"1..4","input":{"greeted":"{{ item }}"}}]}`
+
+func TestAClientReadsTheItemsOfAList(t *testing.T) {
+	t.Parallel()
+	_, l, _ := dev(t, filepath.Join(t.TempDir(), "data"))
+	c := terminal{t, []string{"TENEX_API_BASE=" + l.URL, "TENEX_API_KEY=" + l.Key}}
+	file := filepath.Join(t.TempDir(), "graph.json")
+	require.NoError(t, os.WriteFile(file, []byte(fourGreetings), 0o600))
+	type thing struct{ ID string }
+	flow := typed[thing](c, "workflows", "create", "-f", file, "--name", "Greet")
+	c.types("runs", "trigger", flow.ID, "--watch")
+	run := typed[struct{ Items []thing }](c, "runs", "ls", "--workflow", flow.ID).Items[0].ID
+
+	require.Regexp(t, `^STEP +TYPE .*\ngreet +connector +completed `, c.types("runs", "trace", run))
+	require.Regexp(t, `^ITEM +STATUS +ATTEMPT .* INPUT\n0 +completed +1 .* \{"greeted":1\} +\{"greeted":1\}\n1 (?s:.*)\n3 +completed .*\n$`,
+		c.types("runs", "trace", run, "--step", "greet"))
+	type page struct {
+		Items []struct{ Iteration int }
+	}
+	require.Len(t, typed[page](c, "runs", "trace", run, "--step", "greet", "--limit", "0", "--status", "completed,failed").Items, 4)
+	require.Len(t, typed[page](c, "runs", "trace", run, "--step", "greet", "--limit", "3").Items, 3)
+	require.Empty(t, typed[page](c, "runs", "trace", run, "--step", "greet", "--status", "failed").Items)
+	code, _, errs := c.ends("runs", "trace", run, "--step", "nothing")
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, errs, "not_found")
+	code, _, errs = c.ends("runs", "trace", run, "--status", "failed")
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, errs, "--status needs --step")
+}
+
 func TestAClientWorksFromTheCommandLine(t *testing.T) {
 	t.Parallel()
 	_, l, _ := dev(t, filepath.Join(t.TempDir(), "data"))
