@@ -117,7 +117,7 @@ func (s *Service) attempt(ctx context.Context, row *models.Connection, c *connec
 	lease, err := s.lease(ctx, row)
 	switch {
 	case errors.Is(err, errHeld) && suspect(row, t, now):
-		return nil, err // the one there is is known to be refused: wait for the next
+		return nil, err // what there is was refused: wait for the next
 	case errors.Is(err, errHeld):
 		return fallback(err)
 	}

@@ -76,13 +76,14 @@ func TestDeployPageStartsTheRoles(t *testing.T) {
 	}
 	require.Equal(t, 4, roles)
 	// A run needs them: one answers, one works.
+	client := &http.Client{Timeout: 2 * time.Minute}
 	call := func(path, body string) (status int, answer string) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/api/v1/flows"+path, strings.NewReader(body))
 		require.NoError(t, err)
 		req.Header.Set("Authorization", "Bearer "+key)
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("Prefer", "wait=60")
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := client.Do(req)
 		if err != nil {
 			return 0, err.Error() // not there yet
 		}
