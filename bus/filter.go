@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -48,7 +48,7 @@ func compileCondition(trg *models.Trigger) (*condition, []models.FieldError) {
 	if len(trg.Payload) > 0 {
 		t, err := expression.CompileTemplate(trg.Payload, scope)
 		if err != nil {
-			errs = append(errs, expressionError(err, "payload"))
+			errs = append(errs, expressionErrors(err, "payload")...)
 		}
 		c.payload = t
 	}
@@ -58,28 +58,25 @@ func compileCondition(trg *models.Trigger) (*condition, []models.FieldError) {
 // maxWindow bounds how long a key is remembered.
 const maxWindow = 366 * 24 * time.Hour
 
-// program compiles an expression over an event. {{ … }} around all of it is what
-// people write who come from templates, and means the same.
+// program compiles an expression over an event.
 func program(src string, kind expression.Kind, errs []models.FieldError, loc ...any) (*expression.Program, []models.FieldError) {
-	if t := strings.TrimSpace(src); strings.HasPrefix(t, "{{") && strings.HasSuffix(t, "}}") && strings.Count(t, "{{") == 1 {
-		src = strings.TrimSpace(t[2 : len(t)-2])
-	}
-	p, err := expression.Compile(src, scope, kind)
+	p, err := expression.Compile(expression.Bare(src), scope, kind)
 	if err != nil {
-		return nil, append(errs, expressionError(err, loc...))
+		return nil, append(errs, expressionErrors(err, loc...)...)
 	}
 	return p, errs
 }
 
-func expressionError(err error, loc ...any) models.FieldError {
-	var e *expression.Error
-	if !errors.As(err, &e) {
-		return models.FieldError{Loc: loc, Msg: "the expression could not be read", Type: "expression"}
+func expressionErrors(err error, loc ...any) []models.FieldError {
+	problems := expression.All(err)
+	if len(problems) == 0 {
+		return []models.FieldError{{Loc: loc, Msg: "the expression could not be read", Type: "expression"}}
 	}
-	return models.FieldError{
-		Loc: append(loc, e.Path...), Type: "expression",
-		Msg: fmt.Sprintf("%s (line %d, column %d)", e.Message, e.Line, e.Column),
+	errs := make([]models.FieldError, len(problems))
+	for i, e := range problems {
+		errs[i] = models.FieldError{Loc: slices.Concat(loc, e.Path), Msg: e.Words(), Type: "expression"}
 	}
+	return errs
 }
 
 // conditions keeps compiled triggers by what they say, so an entry never becomes
@@ -221,7 +218,7 @@ func (c *condition) input(ctx context.Context, vars expression.Vars, e *models.E
 
 func evalText(err error) string {
 	if e, ok := errors.AsType[*expression.Error](err); ok {
-		return fmt.Sprintf("%s (line %d, column %d)", e.Message, e.Line, e.Column)
+		return e.Words()
 	}
 	return err.Error()
 }

@@ -2,9 +2,8 @@ package engine
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/10ex/flows/engine/expression"
@@ -122,7 +121,7 @@ func (c *compiler) wait(n *node, loc func(...any) []any) {
 	case s.Event != nil:
 		n.waitTimeout = c.duration(s.Event.Timeout, 0, 0, loc("event", "timeout")...)
 		if s.Event.Match != "" {
-			m, err := expression.CompileMatch(bare(s.Event.Match), c.scope())
+			m, err := expression.CompileMatch(expression.Bare(s.Event.Match), c.scope())
 			if err != nil {
 				c.expressionError(err, loc("event", "match"))
 			} else if n.match = m; len(m.Equalities) > 0 {
@@ -177,18 +176,9 @@ func (c *compiler) duration(s string, def, limit time.Duration, loc ...any) time
 	return d
 }
 
-// bare takes off the {{ … }} around all of an expression: it is what people write who
-// come from templates, and means the same.
-func bare(src string) string {
-	if t := strings.TrimSpace(src); strings.HasPrefix(t, "{{") && strings.HasSuffix(t, "}}") && strings.Count(t, "{{") == 1 {
-		return strings.TrimSpace(t[2 : len(t)-2])
-	}
-	return src
-}
-
 // program compiles an expression.
 func (c *compiler) program(src string, kind expression.Kind, scope expression.Scope, loc ...any) *expression.Program {
-	p, err := expression.Compile(bare(src), scope, kind)
+	p, err := expression.Compile(expression.Bare(src), scope, kind)
 	if err != nil {
 		c.expressionError(err, loc)
 		return nil
@@ -206,12 +196,13 @@ func (c *compiler) template(raw json.RawMessage, scope expression.Scope, loc ...
 }
 
 func (c *compiler) expressionError(err error, loc []any) {
-	var e *expression.Error
-	if !errors.As(err, &e) {
+	problems := expression.All(err)
+	if len(problems) == 0 {
 		c.add("expression", "the expression could not be read", loc...)
-		return
 	}
-	c.add("expression", fmt.Sprintf("%s (line %d, column %d)", e.Message, e.Line, e.Column), append(loc, e.Path...)...)
+	for _, e := range problems {
+		c.add("expression", e.Words(), slices.Concat(loc, e.Path)...)
+	}
 }
 
 // look warns of what is allowed but cannot be meant: reading a step that does not

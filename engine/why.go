@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/10ex/flows/engine/expression"
 	"github.com/10ex/flows/models"
 	"github.com/10ex/flows/store"
 )
@@ -95,7 +96,7 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 		case n.def.Event != nil:
 			on.Kind, on.Detail = "event", fmt.Sprintf("an event of type %q", n.def.Event.Type)
 			if n.def.Event.Match != "" {
-				on.Detail += " for which " + bare(n.def.Event.Match)
+				on.Detail += " for which " + strings.TrimSpace(expression.Bare(n.def.Event.Match))
 			}
 		case row.IterTotal > 0:
 			on.Kind, on.Detail = "run", "the ends of the runs it started: "+itemsSummary(row)

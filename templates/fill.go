@@ -165,7 +165,7 @@ func failure(err error) models.FieldError {
 	if !ok {
 		return models.FieldError{Msg: err.Error(), Type: "expression"}
 	}
-	return models.FieldError{Loc: e.Path, Msg: fmt.Sprintf("%s (line %d, column %d)", e.Message, e.Line, e.Column), Type: "expression"}
+	return models.FieldError{Loc: e.Path, Msg: e.Words(), Type: "expression"}
 }
 
 func invalid(fields ...models.FieldError) error { return &models.InvalidError{Fields: fields} }

@@ -1,6 +1,7 @@
 package expression
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,10 +14,11 @@ type Error struct {
 	// Path leads to the string inside a template that holds the expression: keys
 	// (string) and indexes (int). It is empty for a lone expression.
 	Path []any
-	// Line and Column are where in Source it went wrong, both counted from 1, the
-	// column in characters.
+	// Line and Column are where it went wrong, both counted from 1, the column in
+	// characters: in Source, or in the whole string of a template that Source is a
+	// part of.
 	Line, Column int
-	// Offset is the same place as a count of characters from the start of Source.
+	// Offset is the place as a count of characters from the start of Source.
 	Offset int
 	// Start is where Source begins inside the template's string, in characters.
 	Start int
@@ -26,15 +28,17 @@ type Error struct {
 	Message string
 }
 
-// Error gives the message with its position.
+// Error gives the message with its path and position.
 func (e *Error) Error() string {
-	var b strings.Builder
 	if len(e.Path) > 0 {
-		b.WriteString(pathText(e.Path))
-		b.WriteString(": ")
+		return pathText(e.Path) + ": " + e.Words()
 	}
-	fmt.Fprintf(&b, "%s (line %d, column %d)", e.Message, e.Line, e.Column)
-	return b.String()
+	return e.Words()
+}
+
+// Words gives the message with its position.
+func (e *Error) Words() string {
+	return fmt.Sprintf("%s (line %d, column %d)", e.Message, e.Line, e.Column)
 }
 
 func pathText(path []any) string {
@@ -51,6 +55,59 @@ func pathText(path []any) string {
 		}
 	}
 	return b.String()
+}
+
+// Errors are all that is wrong with a template, in the order of its parts. errors.As
+// finds the first.
+type Errors []*Error
+
+func (e Errors) Error() string { return e[0].Error() }
+
+// Unwrap gives each of them.
+func (e Errors) Unwrap() []error {
+	all := make([]error, len(e))
+	for i, one := range e {
+		all[i] = one
+	}
+	return all
+}
+
+// All lists what is wrong when err is, or wraps, an *Error or Errors.
+func All(err error) []*Error {
+	if several, ok := errors.AsType[Errors](err); ok {
+		return several
+	}
+	if one, ok := errors.AsType[*Error](err); ok {
+		return []*Error{one}
+	}
+	return nil
+}
+
+// position is a place in a string: line and column as in Error, and the count of
+// characters before it.
+type position struct{ line, column, offset int }
+
+// after gives the place behind text that stands at p.
+func (p position) after(text string) position {
+	for _, r := range text {
+		p.offset++
+		p.column++
+		if r == '\n' {
+			p.line, p.column = p.line+1, 1
+		}
+	}
+	return p
+}
+
+// in moves an error of an expression to its place in a template: the string at path,
+// in which the expression begins at start.
+func (e *Error) in(path []any, start position) *Error {
+	if e.Line == 1 {
+		e.Column += start.column - 1
+	}
+	e.Line += start.line - 1
+	e.Path, e.Start = path, start.offset
+	return e
 }
 
 // errorAt makes an Error for a place given in characters from the start of source.

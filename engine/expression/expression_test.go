@@ -108,7 +108,7 @@ func TestTemplateErrorsSayWhere(t *testing.T) {
 	require.Equal(t, " paylod.x ", bad.Source)
 	require.Equal(t, 1, bad.Offset)
 	require.Equal(t, 23, bad.Start)
-	require.EqualError(t, err, "body.list[1].to: unknown name paylod; did you mean payload? (line 1, column 2)")
+	require.EqualError(t, err, "body.list[1].to: unknown name paylod; did you mean payload? (line 1, column 25)")
 
 	_, err = expression.CompileTemplate(`\{{ é {{ 1 }} é {{ 1 + }}`, exampleScope)
 	require.ErrorAs(t, err, &bad)
@@ -128,6 +128,51 @@ func TestTemplateErrorsSayWhere(t *testing.T) {
 	require.ErrorAs(t, err, &bad)
 	require.Equal(t, 2, bad.Offset)
 	require.Empty(t, cmp.Diff([]any{"a"}, bad.Path))
+}
+
+func TestPlacesInATemplateAreCountedInTheWholeString(t *testing.T) {
+	t.Parallel()
+	for source, places := range map[string][][2]int{
+		`Dear {{ payload.name }}, your score is {{ payload.score + }} and {{ payload. }}`: {{1, 58}, {1, 77}},
+		"line one\nline two {{ payload.score + }}":                                        {{2, 28}},
+		"é\n{{ payload.a +\n  paylod.b }}":                                                {{3, 3}},
+		`{{ paylod.a }}{{ paylod.a }}`:                                                    {{1, 4}, {1, 18}},
+		`\{{ {{ 1 + }} {{ 2`:                                                              {{1, 11}, {1, 15}},
+	} {
+		_, err := expression.CompileTemplate(source, exampleScope)
+		var got [][2]int
+		for _, e := range expression.All(err) {
+			got = append(got, [2]int{e.Line, e.Column})
+		}
+		require.Equal(t, places, got, source)
+	}
+
+	tmpl, err := expression.CompileTemplate("a\nb {{ payload.x }} {{ payload.x.y }}", exampleScope)
+	require.NoError(t, err)
+	_, err = tmpl.Render(context.Background(), expression.Vars{"payload": map[string]any{}})
+	require.EqualError(t, err, "payload.x is null, so .y cannot be read; write payload.x?.y (line 2, column 32)")
+}
+
+func TestTemplatesTellOfEveryWrongExpression(t *testing.T) {
+	t.Parallel()
+	_, err := expression.CompileTemplate(json.RawMessage(`{"a":"{{ a }}","b":[1,"{{ payload.ok }}","{{ b }}"]}`), exampleScope)
+	var paths []any
+	for _, e := range expression.All(err) {
+		paths = append(paths, e.Path)
+	}
+	require.Equal(t, []any{[]any{"a"}, []any{"b", 2}}, paths)
+
+	_, err = expression.CompileTemplate(strings.Repeat("{{ a }}", 5_000), exampleScope)
+	require.Len(t, expression.All(err), 20)
+}
+
+func TestBracesAroundAllOfAnExpressionDoNotMoveItsPlaces(t *testing.T) {
+	t.Parallel()
+	_, err := expression.Compile(expression.Bare(" {{ payload.x + }} "), exampleScope, expression.Any)
+	var bad *expression.Error
+	require.ErrorAs(t, err, &bad)
+	require.Equal(t, 16, bad.Column)
+	require.Equal(t, "{{ 1 }} {{ 2 }}", expression.Bare("{{ 1 }} {{ 2 }}"))
 }
 
 func TestSizesAreLimited(t *testing.T) {

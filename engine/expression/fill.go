@@ -161,8 +161,7 @@ func failed(p piece, path []any, err error) error {
 	if own, ok := errors.AsType[*Error](err); ok {
 		e = own
 	}
-	e.Path, e.Start = append([]any(nil), path...), p.start
-	return e
+	return e.in(append([]any(nil), path...), p.start)
 }
 
 // eval gives the value of an expression that reads inputs; ours is false for one

@@ -24,6 +24,8 @@ const (
 )
 
 const (
+	// maxProblems is how many wrong expressions of one template are told of at once.
+	maxProblems = 20
 	// maxFuel bounds the work of one evaluation. A unit is about one node of the
 	// tree evaluated once, 50 to 150 ns: some 25 to 75 ms in all.
 	maxFuel = 500_000

@@ -29,6 +29,16 @@ type Program struct {
 	fixed  *time.Time // set instead of code when the source is itself a time
 }
 
+// Bare takes off the {{ … }} around all of an expression: it is what people write who
+// come from templates, and means the same. What is left keeps its positions.
+func Bare(src string) string {
+	t := strings.TrimSpace(src)
+	if !strings.HasPrefix(t, "{{") || !strings.HasSuffix(t, "}}") || strings.Count(t, "{{") != 1 || len(t) < 4 {
+		return src
+	}
+	return strings.Replace(src[:strings.LastIndex(src, "}}")], "{{", "  ", 1)
+}
+
 // Compile checks src against the scope and prepares it. kind is what it must give:
 // what can be known of that before there is data is checked here, the rest by Eval.
 // An error is an *Error.

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // Template is a compiled JSON value with {{ … }} in its strings. It does not change
@@ -47,12 +46,13 @@ type segment struct {
 	text    string
 	program *Program
 	path    []any
-	start   int
+	start   position
 }
 
 // CompileTemplate prepares a template. v is a decoded JSON value or a
 // json.RawMessage. Expressions stand in the values of strings, never in the names of
-// fields. An error is an *Error with the Path to the string.
+// fields. An error is an *Error with the Path to the string, or Errors where more
+// than one expression is wrong.
 //
 // A string that is exactly one {{ … }} keeps the type of its value. In any other
 // string the value is put in as text. \{{ stands for {{ as text.
@@ -62,11 +62,14 @@ func CompileTemplate(v any, s Scope) (*Template, error) {
 		return nil, &Error{Line: 1, Column: 1, Message: err.Error()}
 	}
 	c := templateCompiler{scope: s, programs: map[string]*Program{}}
-	root, problem := c.value(v, nil)
-	if problem != nil {
-		return nil, problem
+	root := c.value(v, nil)
+	switch len(c.problems) {
+	case 0:
+		return &Template{root: root, refs: c.refs}, nil
+	case 1:
+		return nil, c.problems[0]
 	}
-	return &Template{root: root, refs: c.refs}, nil
+	return nil, c.problems
 }
 
 type templateCompiler struct {
@@ -74,35 +77,30 @@ type templateCompiler struct {
 	refs     Refs
 	programs map[string]*Program
 	count    int
+	problems Errors // at most maxProblems; then the rest is left alone
 }
 
+func (c *templateCompiler) full() bool { return len(c.problems) >= maxProblems }
+
 // value compiles one value. A value without expressions becomes a fixedPart whole.
-func (c *templateCompiler) value(v any, path []any) (part, *Error) {
+func (c *templateCompiler) value(v any, path []any) part {
 	switch v := v.(type) {
 	case string:
 		return c.text(v, path)
 	case []any:
 		list := &listPart{items: make([]part, len(v))}
 		for i, e := range v {
-			item, err := c.value(e, append(path, i))
-			if err != nil {
-				return nil, err
-			}
-			list.items[i] = item
+			list.items[i] = c.value(e, append(path, i))
 		}
-		return list.fix(), nil
+		return list.fix()
 	case map[string]any:
 		object := &objectPart{names: slices.Sorted(maps.Keys(v)), fields: make([]part, len(v))}
 		for i, name := range object.names {
-			field, err := c.value(v[name], append(path, name))
-			if err != nil {
-				return nil, err
-			}
-			object.fields[i] = field
+			object.fields[i] = c.value(v[name], append(path, name))
 		}
-		return object.fix(), nil
+		return object.fix()
 	}
-	return &fixedPart{v, 8}, nil
+	return &fixedPart{v, 8}
 }
 
 // fix gives the list as a fixedPart if everything in it is fixed.
@@ -131,41 +129,54 @@ func (p *objectPart) fix() part {
 	return &fixedPart{out, size}
 }
 
-func (c *templateCompiler) text(s string, path []any) (part, *Error) {
-	pieces, err := scan(s)
-	if err != nil {
-		err.Path = slices.Clone(path)
-		return nil, err
+func (c *templateCompiler) text(s string, path []any) part {
+	if c.full() {
+		return &fixedPart{}
 	}
+	pieces, bad := scan(s)
+	path = slices.Clone(path)
 	segments := make([]segment, len(pieces))
 	for i, p := range pieces {
-		segments[i] = segment{text: p.text, path: slices.Clone(path)}
-		if !p.expression {
-			continue
+		segments[i] = segment{text: p.text, path: path, start: p.start}
+		if p.expression && !c.full() {
+			segments[i].program = c.program(p, path)
 		}
-		if c.count++; c.count > MaxTemplateExpressions {
-			return nil, &Error{Path: slices.Clone(path), Source: p.text, Line: 1, Column: 1, Start: p.start, Message: fmt.Sprintf("the template has more than %d expressions", MaxTemplateExpressions)}
-		}
-		program := c.programs[p.text]
-		if program == nil {
-			if program, err = compile(p.text, c.scope, Any); err != nil {
-				err.Path, err.Start = slices.Clone(path), p.start
-				return nil, err
-			}
-			c.programs[p.text] = program
-			c.refs = c.refs.Merge(program.refs)
-		}
-		segments[i].program, segments[i].start = program, p.start
+	}
+	if bad != nil && !c.full() {
+		bad.Path = path
+		c.problems = append(c.problems, bad)
 	}
 	switch {
 	case len(segments) == 0:
-		return &fixedPart{"", 2}, nil
+		return &fixedPart{"", 2}
 	case len(segments) > 1:
-		return &textPart{segments}, nil
+		return &textPart{segments}
 	case segments[0].program != nil:
-		return &valuePart{segments[0]}, nil
+		return &valuePart{segments[0]}
 	}
-	return &fixedPart{segments[0].text, len(segments[0].text) + 2}, nil
+	return &fixedPart{segments[0].text, len(segments[0].text) + 2}
+}
+
+// program compiles one expression of a string, or notes what is wrong with it.
+func (c *templateCompiler) program(p piece, path []any) *Program {
+	if c.count++; c.count > MaxTemplateExpressions {
+		if c.count == MaxTemplateExpressions+1 {
+			c.problems = append(c.problems, errorAt(p.text, 0, fmt.Sprintf("the template has more than %d expressions", MaxTemplateExpressions)).in(path, p.start))
+		}
+		return nil
+	}
+	program := c.programs[p.text]
+	if program != nil {
+		return program
+	}
+	program, err := compile(p.text, c.scope, Any)
+	if err != nil {
+		c.problems = append(c.problems, err.in(path, p.start))
+		return nil
+	}
+	c.programs[p.text] = program
+	c.refs = c.refs.Merge(program.refs)
+	return program
 }
 
 // Refs tells what the expressions of the template read.
@@ -224,8 +235,7 @@ func (s *segment) fail(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	e.Path, e.Start = s.path, s.start
-	return e
+	return e.in(s.path, s.start)
 }
 
 // eval gives the value of an expression segment.
@@ -302,10 +312,11 @@ func (p *objectPart) render(r *rendering) (any, error) {
 type piece struct {
 	text       string
 	expression bool
-	start      int // where an expression begins, in characters
+	start      position // where an expression begins
 }
 
-// scan cuts a string into text and expressions.
+// scan cuts a string into text and expressions. What stands before a {{ that is not
+// closed is given as well.
 func scan(s string) ([]piece, *Error) {
 	var pieces []piece
 	var text strings.Builder
@@ -315,7 +326,7 @@ func scan(s string) ([]piece, *Error) {
 			text.Reset()
 		}
 	}
-	runes := 0 // characters before rest
+	place := position{line: 1, column: 1} // of rest
 	for rest := 0; ; {
 		open := strings.Index(s[rest:], "{{")
 		if open < 0 {
@@ -326,7 +337,7 @@ func scan(s string) ([]piece, *Error) {
 		open += rest
 		if open > rest && s[open-1] == '\\' {
 			text.WriteString(s[rest:open-1] + "{{")
-			runes += utf8.RuneCountInString(s[rest : open+2])
+			place = place.after(s[rest : open+2])
 			rest = open + 2
 			continue
 		}
@@ -334,12 +345,12 @@ func scan(s string) ([]piece, *Error) {
 		flush()
 		start := open + 2
 		end := expressionEnd(s, start)
-		runes += utf8.RuneCountInString(s[rest:start])
+		place = place.after(s[rest:start])
 		if end < 0 {
-			return nil, errorAt(s, runes-2, `{{ is not closed with }}; to have it as text write \{{`)
+			return pieces, errorAt(s, place.offset-2, `{{ is not closed with }}; to have it as text write \{{`)
 		}
-		pieces = append(pieces, piece{text: s[start:end], expression: true, start: runes})
-		runes += utf8.RuneCountInString(s[start : end+2])
+		pieces = append(pieces, piece{text: s[start:end], expression: true, start: place})
+		place = place.after(s[start : end+2])
 		rest = end + 2
 	}
 }
