@@ -54,7 +54,7 @@ type retryShape struct {
 }
 
 type eventWait struct {
-	Type    string `json:"type"`
+	Type    string `json:"type" maxLength:"200" pattern:"^(\\*|[A-Za-z0-9][A-Za-z0-9_.:/-]*\\*?)$" doc:"Exact, or a beginning with * after it"`
 	Match   string `json:"match,omitempty" doc:"An expression over event"`
 	Timeout string `json:"timeout,omitempty"`
 }

@@ -160,7 +160,7 @@ func (h *Hook) eventType() string {
 	if h.trigger.Verify != models.VerifyGitHub {
 		return TypeWebhook
 	}
-	if typ := prefixGitHub + h.header.Get("X-GitHub-Event"); typ != prefixGitHub && len(typ) <= MaxEventType && typePattern.MatchString(typ) {
+	if typ := prefixGitHub + h.header.Get("X-GitHub-Event"); typ != prefixGitHub && len(typ) <= MaxEventType && models.ValidEventType(typ) {
 		return typ
 	}
 	return TypeWebhook

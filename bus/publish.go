@@ -21,7 +21,7 @@ const DefaultSource = "api"
 
 // Limits of events.
 const (
-	MaxEventType  = 200
+	MaxEventType  = models.MaxEventType
 	MaxSource     = 64
 	MaxExternalID = 255
 	// MaxEventData bounds the bytes of an event's data: as much as a run's payload
@@ -36,10 +36,7 @@ const FaultReserved = "reserved"
 // may send.
 const lifecyclePrefix = "flow."
 
-var (
-	typePattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:/-]*$`)
-	sourcePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]*$`)
-)
+var sourcePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]*$`)
 
 // CheckEvent tells what is wrong with an event from outside. Where it is too large
 // there is an error instead.
@@ -54,7 +51,7 @@ func CheckEvent(e *models.Event) ([]models.FieldError, error) {
 	switch {
 	case e.Type == "" || len(e.Type) > MaxEventType:
 		add("type", "limit", "must have 1 to 200 characters")
-	case !typePattern.MatchString(e.Type):
+	case !models.ValidEventType(e.Type):
 		add("type", "pattern", "must be a word such as lead.created: letters, digits and _ . : / -")
 	case strings.HasPrefix(e.Type, lifecyclePrefix):
 		add("type", FaultReserved, "types that begin with flow. tell of runs and cannot be sent")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/10ex/flows/internal/ids"
@@ -98,13 +97,12 @@ func checkListening(trg *models.Trigger) (errs []models.FieldError) {
 	add := func(field, typ, msg string) {
 		errs = append(errs, models.FieldError{Loc: []any{field}, Msg: msg, Type: typ})
 	}
-	beginning := strings.TrimSuffix(trg.EventType, "*")
 	switch {
 	case trg.EventType == "":
 		add("event_type", "missing", "is required")
 	case len(trg.EventType) > MaxEventType:
 		add("event_type", "limit", "must have at most 200 characters")
-	case beginning != "" && !typePattern.MatchString(beginning):
+	case !models.ValidEventPattern(trg.EventType):
 		add("event_type", "pattern", "must be a word such as lead.created, or a beginning with * after it, such as lead.*")
 	}
 	switch {

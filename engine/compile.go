@@ -128,9 +128,6 @@ func (c *compiler) wait(n *node, loc func(...any) []any) {
 				n.opening = m.Equalities[0].Value.Refs()
 			}
 		}
-		if len(s.Event.Type) > 200 {
-			c.add("limit", "an event type has at most 200 characters", loc("event", "type")...)
-		}
 	case s.Approval != nil:
 		n.waitTimeout = c.duration(s.Approval.Timeout, 0, 0, loc("approval", "timeout")...)
 	}

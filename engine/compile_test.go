@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,6 +52,24 @@ func TestErrorsInExpressionsNameTheirPlace(t *testing.T) {
 		"[graph edges 0 when] expression", "[graph steps 1 input list 1 x] expression",
 		"[graph steps 1 retry initial] duration", "[graph steps 1 timeout] duration",
 	}, at)
+}
+
+func TestAWaitListensForWhatCanArrive(t *testing.T) {
+	t.Parallel()
+	for typ, wanted := range map[string]string{
+		"lead.created": "", "lead.*": "", "*": "", "github:push/x-1": "",
+		"": "missing", "a b*c": "pattern", "{{ payload.t }}": "pattern", "é": "pattern", "lead.**": "pattern", ".a": "pattern",
+		strings.Repeat("a", 201): "limit",
+	} {
+		_, errs := compile(&models.Version{Graph: parseGraph(t, fmt.Sprintf(`{"steps":[{"id":"w","type":"wait","event":{"type":%q}}]}`, typ))})
+		if wanted == "" {
+			require.Empty(t, errs, typ)
+			continue
+		}
+		require.Len(t, errs, 1, typ)
+		require.Equal(t, wanted, errs[0].Type, typ)
+		require.Equal(t, []any{"graph", "steps", 0, "event", "type"}, errs[0].Loc)
+	}
 }
 
 func BenchmarkCompile1000Steps(b *testing.B) {

@@ -2,6 +2,8 @@ package models
 
 import (
 	"encoding/json"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -12,6 +14,22 @@ const SourceFlows = "flows"
 
 // MaxDepth is how long a chain of flows that start each other may become.
 const MaxDepth = 10
+
+// MaxEventType is how long the type of an event may be.
+const MaxEventType = 200
+
+var eventTypePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:/-]*$`)
+
+// ValidEventType tells whether typ is made as the types of events are. How long it is
+// is another question.
+func ValidEventType(typ string) bool { return eventTypePattern.MatchString(typ) }
+
+// ValidEventPattern tells whether what triggers and waits listen for can be the type of
+// an event, or is the beginning of one with * after it.
+func ValidEventPattern(pattern string) bool {
+	beginning := strings.TrimSuffix(pattern, "*")
+	return pattern == "*" || ValidEventType(beginning)
+}
 
 // Event is something that happened, here or outside. Source and ExternalID are
 // how its sender names it: the same twice is one event.

@@ -113,8 +113,16 @@ func (v *graphCheck) wait(i int) {
 	if n != 1 {
 		v.add("invalid", "a wait needs exactly one of for, until, event and approval", "steps", i)
 	}
-	if s.Event != nil && s.Event.Type == "" {
+	if s.Event == nil {
+		return
+	}
+	switch typ := s.Event.Type; {
+	case typ == "":
 		v.add("missing", "an event wait needs the type of the event", "steps", i, "event", "type")
+	case len(typ) > MaxEventType:
+		v.add("limit", fmt.Sprintf("an event type has at most %d characters", MaxEventType), "steps", i, "event", "type")
+	case !ValidEventPattern(typ):
+		v.add("pattern", "must be a word such as lead.created, or a beginning with * after it, such as lead.*", "steps", i, "event", "type")
 	}
 }
 
