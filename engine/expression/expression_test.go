@@ -166,6 +166,31 @@ func TestTemplatesTellOfEveryWrongExpression(t *testing.T) {
 	require.Len(t, expression.All(err), 20)
 }
 
+func TestOnlyFieldsThatThereAreCanBeRead(t *testing.T) {
+	t.Parallel()
+	for source, column := range map[string]int{
+		"trigger.type": 0, "trigger.id": 0, "trigger.event.id": 0, "trigger.event?.data.anything.at.all": 0, "trigger.event.occurred_at": 0,
+		"run.id": 0, "run.created_at": 0, "workflow.id": 0, "workflow.name": 0, "workflow.version": 0,
+		"event.id": 0, "event.type": 0, "event.source": 0, "event.data.x": 0, "event.occurred_at": 0, "event": 0, "payload.x": 0, "item.x": 0,
+		"event[payload.name]": 0, `event["data"].x`: 0, "{run: 1}.run": 0,
+		"trigger.foo": 9, "trigger.event.foo": 15, "trigger?.event?.foo ?? 1": 17, "run.foo": 5, "workflow.foo": 10, "event.dat.x": 7,
+		`event["dat"]`: 7, "1 + run.foo": 9,
+	} {
+		_, err := expression.Compile(source, exampleScope, expression.Any)
+		if column == 0 {
+			require.NoError(t, err, source)
+			continue
+		}
+		var bad *expression.Error
+		require.ErrorAs(t, err, &bad, source)
+		require.Equal(t, column, bad.Column, "%s: %v", source, err)
+	}
+	_, err := expression.Compile("event.dat.x", expression.Scope{Event: true, Outside: true}, expression.Any)
+	require.Error(t, err)
+	_, err = expression.CompileMatch("event.dat.x == 1", expression.Scope{})
+	require.Error(t, err)
+}
+
 func TestBracesAroundAllOfAnExpressionDoNotMoveItsPlaces(t *testing.T) {
 	t.Parallel()
 	_, err := expression.Compile(expression.Bare(" {{ payload.x + }} "), exampleScope, expression.Any)

@@ -1,7 +1,9 @@
 package expression
 
 import (
+	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -44,6 +46,29 @@ func (p *path) readsEvent() bool {
 		return false
 	}
 	return len(p.keys) == 1 || p.keys[1].form != keyName || p.keys[1].name != "id"
+}
+
+// unknownField tells of a field that nothing of the name ever has: it would always be
+// null, and whoever misspelt it would not know.
+func (data root) unknownField(p *path) (problem string, where int) {
+	known := data.fields
+	for i, k := range p.keys[:min(2, len(p.keys))] {
+		if known == nil || k.form != keyName {
+			return "", 0
+		}
+		if !slices.Contains(known, k.name) {
+			problem = fmt.Sprintf("%s has no %s", p.text(i), abridge(k.name, 64))
+			if near := closest(k.name, known); near != "" {
+				return problem + "; did you mean " + near + "?", k.offset
+			}
+			return problem + "; it has " + strings.Join(known, ", "), k.offset
+		}
+		known = nil
+		if data.name == "trigger" && k.name == "event" {
+			known = eventFields
+		}
+	}
+	return "", 0
 }
 
 // read follows the path from base.

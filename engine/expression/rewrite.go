@@ -511,6 +511,9 @@ func (r *rewriter) root(p *path, id *ast.IdentifierNode, arguments []ast.Node) (
 		return r.fail(offset, "%s", data.absent)
 	}
 	p.root = name
+	if problem, where := data.unknownField(p); problem != "" {
+		return r.fail(where, "%s", problem)
+	}
 	if name == "steps" {
 		if problem, where := r.step(p, offset); problem != "" {
 			return r.fail(where, "%s", problem)

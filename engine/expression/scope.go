@@ -109,19 +109,23 @@ type root struct {
 	name    string
 	inScope func(Scope) bool
 	absent  string
+	fields  []string // all there are; nil where they are not ours to know
 }
+
+// eventFields are those of event, and of trigger.event.
+var eventFields = []string{"id", "type", "source", "data", "occurred_at"}
 
 // roots are all names of data, with the reason a name may be out of scope.
 var roots = []root{
-	{"payload", inside, "payload is known only inside a run; a trigger knows event and trigger"},
-	{"trigger", always, ""},
-	{"steps", inside, "steps is known only inside a run; a trigger knows event and trigger"},
-	{"run", inside, "run is known only inside a run; a trigger knows event and trigger"},
-	{"workflow", inside, "workflow is known only inside a run; a trigger knows event and trigger"},
-	{"item", func(s Scope) bool { return s.Item }, "item is known only inside a step with foreach"},
-	{"index", func(s Scope) bool { return s.Item }, "index is known only inside a step with foreach"},
-	{"event", func(s Scope) bool { return s.Event }, "event is known only in triggers and in waits for an event"},
-	{"inputs", func(s Scope) bool { return s.Inputs }, "inputs is known only inside a workflow template"},
+	{"payload", inside, "payload is known only inside a run; a trigger knows event and trigger", nil},
+	{"trigger", always, "", []string{"type", "id", "event"}},
+	{"steps", inside, "steps is known only inside a run; a trigger knows event and trigger", nil},
+	{"run", inside, "run is known only inside a run; a trigger knows event and trigger", []string{"id", "created_at"}},
+	{"workflow", inside, "workflow is known only inside a run; a trigger knows event and trigger", []string{"id", "name", "version"}},
+	{"item", func(s Scope) bool { return s.Item }, "item is known only inside a step with foreach", nil},
+	{"index", func(s Scope) bool { return s.Item }, "index is known only inside a step with foreach", nil},
+	{"event", func(s Scope) bool { return s.Event }, "event is known only in triggers and in waits for an event", eventFields},
+	{"inputs", func(s Scope) bool { return s.Inputs }, "inputs is known only inside a workflow template", nil},
 }
 
 func always(Scope) bool { return true }
