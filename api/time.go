@@ -4,17 +4,17 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/10ex/flows/models"
 )
 
 // stamp is a time as clients see it: UTC, always with microseconds, so that it
 // also sorts as text.
 type stamp time.Time
 
-const stampFormat = "2006-01-02T15:04:05.000000Z07:00"
-
 // MarshalJSON writes the time.
 func (t stamp) MarshalJSON() ([]byte, error) {
-	return []byte(`"` + time.Time(t).UTC().Format(stampFormat) + `"`), nil
+	return []byte(`"` + models.TimeText(time.Time(t)) + `"`), nil
 }
 
 // Schema describes it.

@@ -153,7 +153,7 @@ func (o *occasion) tellsOf(w models.WorkflowID) bool {
 func eventVars(e *models.Event, data any) map[string]any {
 	return map[string]any{
 		"id": string(e.ID), "type": e.Type, "source": e.Source, "data": data,
-		"occurred_at": e.OccurredAt.Format(time.RFC3339Nano),
+		"occurred_at": models.TimeText(e.OccurredAt),
 	}
 }
 

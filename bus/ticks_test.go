@@ -141,7 +141,7 @@ func TestManySchedulersFireEachTickOnce(t *testing.T) {
 				require.Equal(t, models.TriggerSchedule, runs[i].TriggerType)
 				run, err := c.store.For(c.ws).Run(t.Context(), *tick.RunID)
 				require.NoError(t, err)
-				require.JSONEq(t, fmt.Sprintf(`{"due":%q}`, tick.DueAt.Format(time.RFC3339Nano)), string(run.Payload))
+				require.JSONEq(t, fmt.Sprintf(`{"due":%q}`, models.TimeText(tick.DueAt)), string(run.Payload))
 			}
 		}
 	})

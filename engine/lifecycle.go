@@ -35,7 +35,7 @@ type lifecycle struct {
 	// Of approvals.
 	Prompt    string          `json:"prompt,omitempty"`
 	Assignees []string        `json:"assignees,omitempty"`
-	Timeout   *time.Time      `json:"timeout,omitempty"` // when it is over unanswered
+	Timeout   string          `json:"timeout,omitempty"` // when it is over unanswered
 	Attempt   int             `json:"attempt,omitempty"` // that asks whether to do it again
 	Decision  string          `json:"decision,omitempty"`
 	Comment   string          `json:"comment,omitempty"`

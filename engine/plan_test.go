@@ -349,6 +349,19 @@ func TestAWaitUntilThePastIsOver(t *testing.T) {
 	require.Equal(t, models.RunCompleted, s.snap.run.Status)
 }
 
+func TestTimesAreWrittenAsTheAPIDoes(t *testing.T) {
+	t.Parallel()
+	const written = "2020-01-01T00:00:00.000000Z"
+	at := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	w := &walk{plan: &plan{run: &models.Run{}}}
+	w.log(models.EventStepWaiting, nil, map[string]any{"until": at, "begin_at": &at, "kind": "timer"})
+	require.JSONEq(t, `{"until":"`+written+`","begin_at":"`+written+`","kind":"timer"}`, string(w.plan.events[0].Data))
+	require.JSONEq(t, `{"until":"`+written+`"}`, string(waitedUntil(&models.Step{WakeAt: &at})))
+	ev := &models.Event{OccurredAt: at}
+	require.Equal(t, written, eventVars(ev)["occurred_at"])
+	require.Contains(t, string(newCandidate(ev).output), `"occurred_at":"`+written+`"`)
+}
+
 func TestEventWaitsTimeOutAlongTheirEdgeOrFail(t *testing.T) {
 	t.Parallel()
 	with := `{"steps":[{"id":"w","type":"wait","event":{"type":"reply","timeout":"1h"}},` + step("got") + `,` + step("late") + `],

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/10ex/flows/engine/expression"
 	"github.com/10ex/flows/models"
@@ -59,7 +58,7 @@ func (w *walk) vars(refs expression.Refs, loop *loopItem) (expression.Vars, erro
 		return nil, errNeed
 	}
 	if refs.Run {
-		v["run"] = map[string]any{"id": string(r.ID), "created_at": r.CreatedAt.Format(time.RFC3339Nano)}
+		v["run"] = map[string]any{"id": string(r.ID), "created_at": models.TimeText(r.CreatedAt)}
 	}
 	if refs.Workflow {
 		v["workflow"] = map[string]any{"id": string(r.WorkflowID), "name": r.WorkflowName, "version": r.WorkflowVersion}
@@ -109,7 +108,7 @@ func (w *walk) triggerEvent(refs expression.Refs) any {
 func eventVars(e *models.Event) map[string]any {
 	data, _ := expression.Decode(e.Data)
 	return map[string]any{
-		"id": string(e.ID), "type": e.Type, "source": e.Source, "data": data, "occurred_at": e.OccurredAt.UTC().Format(time.RFC3339Nano),
+		"id": string(e.ID), "type": e.Type, "source": e.Source, "data": data, "occurred_at": models.TimeText(e.OccurredAt),
 	}
 }
 

@@ -169,6 +169,16 @@ func (w *walk) log(typ models.RunEventType, row *models.Step, data map[string]an
 			data["iteration"] = row.Iteration
 		}
 	}
+	for name, v := range data {
+		switch at := v.(type) {
+		case time.Time:
+			data[name] = models.TimeText(at)
+		case *time.Time:
+			if at != nil {
+				data[name] = models.TimeText(*at)
+			}
+		}
+	}
 	if len(data) > 0 {
 		e.Data = mustJSON(data)
 	} else {

@@ -77,7 +77,11 @@ func (w *walk) openWait(n *node, row *models.Step) error {
 	row.Status, row.StartedAt, row.WakeAt = models.StepWaiting, &w.now, wake
 	w.log(models.EventStepWaiting, row, data)
 	if a := n.def.Approval; a != nil {
-		w.tell(models.FlowApprovalRequested, row, lifecycle{Prompt: a.Prompt, Assignees: a.Assignees, Timeout: wake})
+		asked := lifecycle{Prompt: a.Prompt, Assignees: a.Assignees}
+		if wake != nil {
+			asked.Timeout = models.TimeText(*wake)
+		}
+		w.tell(models.FlowApprovalRequested, row, asked)
 	}
 	if n.until != nil && !wake.After(w.now) {
 		w.endWait(n, row, waitedUntil(row), models.OnSuccess, "")
@@ -104,7 +108,7 @@ func (w *walk) schedule(row *models.Step) {
 }
 
 func waitedUntil(row *models.Step) json.RawMessage {
-	return mustJSON(map[string]any{"until": row.WakeAt})
+	return mustJSON(map[string]any{"until": models.TimeText(*row.WakeAt)})
 }
 
 // endWait ends a wait and walks on along the edges of what ended it.
@@ -187,7 +191,7 @@ func (w *walk) decide(h decided) error {
 	}
 	row = w.change(row)
 	d := h.decision
-	out := map[string]any{"approved": d.Approved, "comment": nil, "data": nil, "by": nil, "at": w.now}
+	out := map[string]any{"approved": d.Approved, "comment": nil, "data": nil, "by": nil, "at": models.TimeText(w.now)}
 	if d.Comment != "" {
 		out["comment"] = d.Comment
 	}
