@@ -451,6 +451,19 @@ func TestForeachKeepsTheOrderAndTheParallelism(t *testing.T) {
 	require.Equal(t, models.RunCompleted, s.snap.run.Status)
 }
 
+func TestAListBeginsBeforeItsFirstItem(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, parseGraph(t, `{"steps":[{"id":"f","type":"connector","connector":"core","action":"set","foreach":"[1]"}],"edges":[]}`)).start()
+	p := s.do(stepClaimed{key: stepKey{"f", 0}, attempt: 1, token: "t", worker: "w"})
+	var began []string
+	for _, e := range p.events {
+		if e.Type == models.EventStepStarted {
+			began = append(began, string(e.Data))
+		}
+	}
+	require.Equal(t, []string{`{}`, `{"attempt":1,"iteration":0}`}, began)
+}
+
 func TestForeachFailsWithItsFirstFailure(t *testing.T) {
 	t.Parallel()
 	s := newSim(t, parseGraph(t, `{"steps":[{"id":"f","type":"connector","connector":"core","action":"set","foreach":"1..5","max_parallel":2},`+step("alert")+`],

@@ -163,11 +163,13 @@ func (w *walk) claim(h stepClaimed) error {
 	until := w.now.Add(w.rules.lease)
 	row.Status, row.LeaseToken, row.WorkerID = models.StepRunning, h.token, h.worker
 	row.StartedAt, row.AttendAt = &w.now, &until
+	if row.Iteration != models.NoIteration {
+		if err := w.iterationClaimed(row); err != nil {
+			return err
+		}
+	}
 	w.log(models.EventStepStarted, row, map[string]any{"attempt": row.Attempt})
 	w.plan.claimed = row
-	if row.Iteration != models.NoIteration {
-		return w.iterationClaimed(row)
-	}
 	return nil
 }
 
