@@ -60,7 +60,7 @@ type eventWait struct {
 }
 
 type approvalShape struct {
-	Prompt    string   `json:"prompt,omitempty"`
+	Prompt    string   `json:"prompt,omitempty" doc:"A template"`
 	Timeout   string   `json:"timeout,omitempty"`
 	Assignees []string `json:"assignees,omitempty" nullable:"false"`
 }

@@ -130,6 +130,11 @@ func (c *compiler) wait(n *node, loc func(...any) []any) {
 		}
 	case s.Approval != nil:
 		n.waitTimeout = c.duration(s.Approval.Timeout, 0, 0, loc("approval", "timeout")...)
+		if s.Approval.Prompt != "" {
+			if n.prompt = c.template(mustJSON(s.Approval.Prompt), c.scope(), loc("approval", "prompt")...); n.prompt != nil {
+				n.starting = n.starting.Merge(n.prompt.Refs())
+			}
+		}
 	}
 }
 

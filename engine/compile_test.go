@@ -72,6 +72,14 @@ func TestAWaitListensForWhatCanArrive(t *testing.T) {
 	}
 }
 
+func TestThePromptOfAnApprovalIsChecked(t *testing.T) {
+	t.Parallel()
+	_, errs := compile(&models.Version{Graph: parseGraph(t, `{"steps":[{"id":"w","type":"wait","approval":{"prompt":"Send {{ payload.n + }}?"}}]}`)})
+	require.Len(t, errs, 1)
+	require.Equal(t, []any{"graph", "steps", 0, "approval", "prompt"}, errs[0].Loc)
+	require.Contains(t, errs[0].Msg, "line 1, column 20")
+}
+
 func BenchmarkCompile1000Steps(b *testing.B) {
 	g := &models.Graph{}
 	for i := range 1000 {

@@ -47,8 +47,9 @@ type node struct {
 	waitFor     time.Duration
 	until       *expression.Program
 	match       *expression.Match
-	waitsBefore []string      // of a wait for an event: those that come before it
-	waitTimeout time.Duration // of an event or approval wait; 0: none
+	waitsBefore []string             // of a wait for an event: those that come before it
+	prompt      *expression.Template // of an approval
+	waitTimeout time.Duration        // of an event or approval wait; 0: none
 
 	// starting is what is read when the step starts.
 	starting expression.Refs

@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/10ex/flows/models"
@@ -25,7 +27,7 @@ const codeRejected = "rejected"
 // openWait begins a wait. One that is over already ends at once.
 func (w *walk) openWait(n *node, row *models.Step) error {
 	var wake *time.Time
-	var kind string
+	var kind, prompt string
 	data := map[string]any{}
 	switch {
 	case n.waitFor > 0:
@@ -58,8 +60,17 @@ func (w *walk) openWait(n *node, row *models.Step) error {
 		})
 	case n.def.Approval != nil:
 		kind = "approval"
-		if n.def.Approval.Prompt != "" {
-			data["prompt"] = n.def.Approval.Prompt
+		text, failure, err := w.promptText(n)
+		switch {
+		case err != nil:
+			return err
+		case failure != nil:
+			return w.failStep(n, row, failure)
+		}
+		if prompt = text; prompt != "" {
+			data["prompt"] = prompt
+			row.Input = mustJSON(waitInput{prompt})
+			w.plan.inputs[keyOf(row)] = true
 		}
 	default:
 		return fmt.Errorf("engine: wait %q waits for nothing", n.id())
@@ -77,7 +88,7 @@ func (w *walk) openWait(n *node, row *models.Step) error {
 	row.Status, row.StartedAt, row.WakeAt = models.StepWaiting, &w.now, wake
 	w.log(models.EventStepWaiting, row, data)
 	if a := n.def.Approval; a != nil {
-		asked := lifecycle{Prompt: a.Prompt, Assignees: a.Assignees}
+		asked := lifecycle{Prompt: prompt, Assignees: a.Assignees}
 		if wake != nil {
 			asked.Timeout = models.TimeText(*wake)
 		}
@@ -89,6 +100,49 @@ func (w *walk) openWait(n *node, row *models.Step) error {
 	}
 	w.schedule(row)
 	return nil
+}
+
+// waitInput is kept as the input of an approval: what the person is asked, filled in
+// when the wait opened.
+type waitInput struct {
+	Prompt string `json:"prompt"`
+}
+
+// maxPrompt bounds what is filled into a prompt: a person reads it, and events and
+// lines of the log repeat it.
+const maxPrompt = maxTold
+
+// promptText fills in the prompt of an approval.
+func (w *walk) promptText(n *node) (text string, failure *models.StepError, err error) {
+	if n.prompt == nil {
+		return "", nil, nil
+	}
+	vars, failure, err := w.inScope(n.prompt.Refs(), "prompt", nil)
+	if failure != nil || err != nil {
+		return "", failure, err
+	}
+	value, err := n.prompt.Render(context.Background(), vars)
+	if err != nil {
+		return "", &models.StepError{Code: codeExpression, Message: "prompt: " + expressionText(err)}, nil
+	}
+	switch v := value.(type) {
+	case nil:
+	case string:
+		text = v
+	default:
+		text = string(mustJSON(v))
+	}
+	if len(text) > maxPrompt && !n.prompt.Static() {
+		text = strings.ToValidUTF8(text[:maxPrompt], "") + "…"
+	}
+	return text, nil, nil
+}
+
+// promptOf gives what a wait for an approval asks.
+func promptOf(row *models.Step) string {
+	var in waitInput
+	_ = json.Unmarshal(row.Input, &in) // no input is no prompt
+	return in.Prompt
 }
 
 // schedule sees to it that a wait with an end is ended: by a delayed task, and by
@@ -259,7 +313,7 @@ func Asked(def *models.GraphStep, row *models.Step, attempt int) (prompt string,
 	case def.Approval == nil || attempt != 0:
 		return "", false
 	}
-	return def.Approval.Prompt, true
+	return promptOf(row), true
 }
 
 // answerUnknown follows a person's answer to what ask has asked.

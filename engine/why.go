@@ -113,8 +113,8 @@ func waitingOn(n *node, row *models.Step) WaitingOn {
 				"approve to do it again, reject to let it fail"
 		case n.def.Approval != nil:
 			on.Kind, on.Detail = "approval", "a person's approval"
-			if n.def.Approval.Prompt != "" {
-				on.Detail += ": " + n.def.Approval.Prompt
+			if prompt := promptOf(row); prompt != "" {
+				on.Detail += ": " + prompt
 			}
 		default:
 			on.Kind, on.Detail = "timer", "a timer"
