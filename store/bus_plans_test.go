@@ -141,7 +141,7 @@ func TestMatchingReadsWhatItMatches(t *testing.T) {
 			for i := range rows {
 				rows[i] = &models.Event{
 					ID: models.EventID(ids.New(models.EventPrefix)), ExternalID: fmt.Sprint(i), Source: "crm", Type: "lead.created",
-					Data: []byte(`{}`), OccurredAt: morning, ReceivedAt: morning, AttendAt: &morning,
+					Data: []byte(`{}`), OccurredAt: morning, ReceivedAt: morning, AttendAt: new(morning),
 				}
 				all = append(all, string(rows[i].ID))
 			}

@@ -28,9 +28,9 @@ func TestConnectionsComeBackAsTheyWere(t *testing.T) {
 		ctx := context.Background()
 		a, ws := tenant(t, s)
 		c := newConnection("CRM")
-		c.Token, c.TokenExpiresAt, c.TokenVersion = []byte{9}, &morning, 7
-		c.StateHash, c.Pending, c.StateExpiresAt = []byte("hash"), []byte{8}, &morning
-		c.LastCheckedAt, c.LastError = &morning, "http_401"
+		c.Token, c.TokenExpiresAt, c.TokenVersion = []byte{9}, new(morning), 7
+		c.StateHash, c.Pending, c.StateExpiresAt = []byte("hash"), []byte{8}, new(morning)
+		c.LastCheckedAt, c.LastError = new(morning), "http_401"
 		require.NoError(t, a.CreateConnection(ctx, c))
 		got, err := a.Connection(ctx, c.ID)
 		require.NoError(t, err)

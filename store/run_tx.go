@@ -272,9 +272,11 @@ var (
 // insertBatch keeps one statement's text at a sensible size.
 const insertBatch = 1000
 
+// insertAll writes rows as they are. Nothing is read back into them: they share times,
+// which others may be reading.
 func insertAll[T any](ctx context.Context, tx bun.IDB, rows []*T) error {
 	for batch := range slices.Chunk(rows, insertBatch) {
-		if _, err := tx.NewInsert().Model(&batch).Exec(ctx); err != nil {
+		if _, err := tx.NewInsert().Model(&batch).Returning("NULL").Exec(ctx); err != nil {
 			return err
 		}
 	}

@@ -38,7 +38,7 @@ func TestRunIsGivenBackAsItWasMade(t *testing.T) {
 		run := newRun(morning)
 		trigger, event, parent := models.TriggerID("trg_1"), models.EventID("evt_1"), models.RunID("run_1")
 		run.TriggerID, run.EventID, run.RerunOf = &trigger, &event, &parent
-		run.Status, run.StartedAt, run.FinishedAt = models.RunFailed, &morning, &morning
+		run.Status, run.StartedAt, run.FinishedAt = models.RunFailed, new(morning), new(morning)
 		run.Error = &models.RunError{StepID: "a", Code: "http_500", Message: "it's \\u0000 gone"}
 		run.Output = json.RawMessage(`{"b":1.50,"a":[null,12345678901234567890]}`)
 		run.Metadata = map[string]string{`it's "q"`: `\u0000 \ ?`, "": ""}
@@ -259,7 +259,7 @@ func TestTraceOfARun(t *testing.T) {
 		attempt := func(id string, iteration, number int, started *time.Time) *models.StepAttempt {
 			return &models.StepAttempt{
 				WorkspaceID: run.WorkspaceID, RunID: run.ID, StepID: id, Iteration: iteration, Number: number, Status: models.StepFailed,
-				QueuedAt: &morning, StartedAt: started, FinishedAt: started, Error: &models.StepError{Code: "http_500", Status: 500, Retryable: true},
+				QueuedAt: new(morning), StartedAt: started, FinishedAt: started, Error: &models.StepError{Code: "http_500", Status: 500, Retryable: true},
 			}
 		}
 		attempts := []*models.StepAttempt{attempt("again", -1, 1, at(1)), attempt("again", -1, 2, at(5)), attempt("list", 0, 1, at(0)), attempt("list", 0, 2, at(0))}

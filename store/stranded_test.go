@@ -26,7 +26,7 @@ func TestStrandedRunsAreFoundOnAWalkOverWhatIsUnderWay(t *testing.T) {
 				run := newRun(morning)
 				run.WorkspaceID, run.Status, run.TriggerType = ws, status, trigger
 				if status.Ended() {
-					run.FinishedAt = &morning
+					run.FinishedAt = new(morning)
 				}
 				for _, st := range steps {
 					st.WorkspaceID, st.RunID = ws, run.ID
