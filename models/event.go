@@ -20,8 +20,7 @@ const MaxEventType = 200
 
 var eventTypePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:/-]*$`)
 
-// ValidEventType tells whether typ is made as the types of events are. How long it is
-// is another question.
+// ValidEventType tells whether typ is made as the types of events are, of any length.
 func ValidEventType(typ string) bool { return eventTypePattern.MatchString(typ) }
 
 // ValidEventPattern tells whether what triggers and waits listen for can be the type of
